@@ -1,0 +1,3 @@
+//! The `stockmesh-coordinator` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `stockmesh-finance` binary.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `stockmesh-node` binary.
+
+fn main() {}

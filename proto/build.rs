@@ -1,0 +1,33 @@
+//! Compiles the `.proto` files with protox (pure Rust: no protoc on the machine).
+
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let files = [
+        "stockmesh/common/v1/identity.proto",
+        "stockmesh/common/v1/order.proto",
+        "stockmesh/feed/v1/feed.proto",
+        "stockmesh/feed/v1/facts.proto",
+        "stockmesh/node/v1/node.proto",
+        "stockmesh/coordinator/v1/orders.proto",
+        "stockmesh/coordinator/v1/network.proto",
+        "stockmesh/finance/v1/finance.proto",
+        "stockmesh/raft/v1/log.proto",
+        "stockmesh/raft/v1/transport.proto",
+    ];
+    println!("cargo:rerun-if-changed=stockmesh");
+    println!("cargo:rerun-if-changed=build.rs");
+    let descriptors = protox::compile(files, ["."])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("stockmesh.fds"), prost::Message::encode_to_vec(&descriptors))?;
+    // Services need tonic, messages only prost: the cores take the package without its grpc feature.
+    let grpc_only = "#[cfg(feature = \"grpc\")]";
+    tonic_prost_build::configure()
+        .bytes(".stockmesh.feed.v1.FeedEntry.body")
+        .bytes(".stockmesh.raft.v1.SendRequest.messages")
+        .bytes(".stockmesh.raft.v1.SendSnapshotRequest.data")
+        .client_mod_attribute(".", grpc_only)
+        .server_mod_attribute(".", grpc_only)
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! Rejects: business answers that say no, with a reason that a program can act on.
+//!
+//! One numbered list for all services, extended only here. A number is never used again: rejects are recorded.
+//! Faults (I/O, corruption) are another thing: they are errors of the shells, and stop a process.
+
+use std::fmt;
+
+/// What a caller should conclude, independent of the reason: decides the gRPC status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectKind {
+    /// The request can never succeed as it is: mend it.
+    InvalidArgument,
+    /// Something it names does not exist.
+    NotFound,
+    /// Something it makes exists already, and differs.
+    AlreadyExists,
+    /// The state does not allow it now.
+    FailedPrecondition,
+    /// The caller may not do it.
+    PermissionDenied,
+    /// Too much at once: try again after a delay.
+    ResourceExhausted,
+    /// Outcome unknown or service not ready: repeat with the same id.
+    Unavailable,
+    /// Not in this release.
+    Unimplemented,
+}
+
+macro_rules! reasons {
+    ($($number:literal $name:ident $code:literal $kind:ident $doc:literal,)*) => {
+        /// Why a request is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Reason {
+            $(#[doc = $doc] $name = $number,)*
+        }
+
+        impl Reason {
+            /// Every reason, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The machine-readable code, as sent in `google.rpc.ErrorInfo.reason`.
+            #[must_use]
+            pub fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What the caller should conclude.
+            #[must_use]
+            pub fn kind(self) -> RejectKind {
+                match self { $(Self::$name => RejectKind::$kind,)* }
+            }
+
+            /// The number that records keep.
+            #[must_use]
+            pub fn number(self) -> u32 {
+                self as u32
+            }
+
+            /// The reason with a number; `None` for one that this build does not know.
+            #[must_use]
+            pub fn from_number(number: u32) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.number() == number)
+            }
+        }
+    };
+}
+
+reasons! {
+    // 1-49: the request itself.
+    1 MissingField "MISSING_FIELD" InvalidArgument "A field that must be set is not.",
+    2 InvalidId "INVALID_ID" InvalidArgument "An id has the wrong length or characters.",
+    3 InvalidRequestId "INVALID_REQUEST_ID" InvalidArgument "The request id is no UUIDv7.",
+    4 QuantityNotPositive "QUANTITY_NOT_POSITIVE" InvalidArgument "A quantity is 0 or negative.",
+    5 QuantityTooLarge "QUANTITY_TOO_LARGE" InvalidArgument "A quantity is beyond 1,000,000,000.",
+    6 InvalidCurrency "INVALID_CURRENCY" InvalidArgument "Not an ISO 4217 code.",
+    7 CurrencyMismatch "CURRENCY_MISMATCH" InvalidArgument "Amounts of different currencies in one document.",
+    8 AmountNegative "AMOUNT_NEGATIVE" InvalidArgument "An amount that can't be negative is.",
+    9 AmountTooLarge "AMOUNT_TOO_LARGE" InvalidArgument "An amount is beyond what the books hold.",
+    10 TaxMismatch "TAX_MISMATCH" InvalidArgument "A tax amount is not taxable amount x rate, or its base is not the line's.",
+    11 TooManyLines "TOO_MANY_LINES" InvalidArgument "More lines than one request may have.",
+    12 DuplicateLine "DUPLICATE_LINE" InvalidArgument "A line number or key stands twice in one request.",
+    13 InvalidPlace "INVALID_PLACE" InvalidArgument "Country code or coordinates are wrong.",
+    14 InvalidDate "INVALID_DATE" InvalidArgument "A date or time can't be.",
+    15 InvalidPageToken "INVALID_PAGE_TOKEN" InvalidArgument "The page token is not one that this list gave.",
+    16 UnspecifiedEnum "UNSPECIFIED_ENUM" InvalidArgument "An enumeration is not set, or has a value that is not known.",
+    17 InvalidValue "INVALID_VALUE" InvalidArgument "A value is outside its range; the message names the field and the range.",
+    18 TextTooLong "TEXT_TOO_LONG" InvalidArgument "A text is longer than its field holds.",
+
+    // 50-79: identity and repeats.
+    50 RequestIdReused "REQUEST_ID_REUSED" AlreadyExists "The same request id came with another body.",
+    51 RequestExpired "REQUEST_EXPIRED" FailedPrecondition "The request id is older than what is remembered: it is never executed.",
+    52 OrderIdReused "ORDER_ID_REUSED" AlreadyExists "An order with this id and another body exists.",
+    53 DocumentIdReused "DOCUMENT_ID_REUSED" AlreadyExists "A document (receipt, sale, shipment, return) with this id exists.",
+    54 Unauthenticated "UNAUTHENTICATED" PermissionDenied "The connection proves no identity.",
+    55 NotAllowed "NOT_ALLOWED" PermissionDenied "This caller may not do this.",
+
+    // 80-119: things that are not there.
+    80 UnknownItem "UNKNOWN_ITEM" NotFound "The item is not in the catalog, or not ranged at the node.",
+    81 UnknownNode "UNKNOWN_NODE" NotFound "The node is not registered, or not hosted by this process.",
+    82 UnknownOrder "UNKNOWN_ORDER" NotFound "No such order.",
+    83 UnknownOrderLine "UNKNOWN_ORDER_LINE" NotFound "The order has no such line.",
+    84 UnknownAllocation "UNKNOWN_ALLOCATION" NotFound "The node has no such allocation.",
+    85 UnknownReturn "UNKNOWN_RETURN" NotFound "The node has no such return.",
+    86 UnknownFeed "UNKNOWN_FEED" NotFound "No such feed, or not one for this caller.",
+    87 UnknownCell "UNKNOWN_CELL" NotFound "The node never granted rights for this stock key.",
+
+    // 120-199: state at the node.
+    120 InsufficientRetained "INSUFFICIENT_RETAINED" FailedPrecondition "The counter asked for more than the node retained; the rest is promised to orders.",
+    121 InsufficientOnHand "INSUFFICIENT_ON_HAND" FailedPrecondition "Fewer units are on hand.",
+    122 ExceedsAllocation "EXCEEDS_ALLOCATION" FailedPrecondition "More than the allocation has left.",
+    123 NotPicked "NOT_PICKED" FailedPrecondition "More than was picked.",
+    124 MixedOrders "MIXED_ORDERS" InvalidArgument "One shipment has allocations of several orders.",
+    125 ExceedsReturn "EXCEEDS_RETURN" FailedPrecondition "More than the return has left to inspect.",
+    126 Recovering "RECOVERING" FailedPrecondition "The node's store is behind its marker: recover it first.",
+    127 ReadOnly "READ_ONLY" ResourceExhausted "The disk is nearly full: only reads are answered.",
+
+    // 200-299: state at the coordinator.
+    200 InsufficientRights "INSUFFICIENT_RIGHTS" FailedPrecondition "Fewer units can be promised than asked.",
+    201 NodeExists "NODE_EXISTS" AlreadyExists "A node with this name and other data exists.",
+    202 ItemExists "ITEM_EXISTS" AlreadyExists "An item with this name and other data exists.",
+    203 NothingToCancel "NOTHING_TO_CANCEL" FailedPrecondition "Everything named has shipped or is cancelled.",
+    204 ExceedsLine "EXCEEDS_LINE" FailedPrecondition "More than the order line has left.",
+    205 GroupNotInitialized "GROUP_NOT_INITIALIZED" FailedPrecondition "The group's first command has not been committed.",
+    206 TooManyCells "TOO_MANY_CELLS" InvalidArgument "The command would touch more than 256 cells.",
+    207 RightsChanged "RIGHTS_CHANGED" FailedPrecondition "Rights changed between decision and commit; decided again by itself.",
+    208 StaleIncarnation "STALE_INCARNATION" FailedPrecondition "The request names an incarnation that is not the present one.",
+
+    // 300-349: feeds.
+    300 FeedGap "FEED_GAP" FailedPrecondition "Entries are missing before these.",
+    301 FeedForked "FEED_FORKED" FailedPrecondition "The same sequence number came with another hash: the feed is halted.",
+    302 StaleEpoch "STALE_EPOCH" FailedPrecondition "The feed names an epoch that is over.",
+    303 UnknownFact "UNKNOWN_FACT" FailedPrecondition "A fact that this build does not know.",
+
+    // 350-399: load and leadership.
+    350 Overloaded "OVERLOADED" ResourceExhausted "A bounded queue is full.",
+    351 NotLeader "NOT_LEADER" Unavailable "Another replica leads.",
+    352 OutcomeUnknown "OUTCOME_UNKNOWN" Unavailable "Leadership was lost while this was in flight: repeat with the same id.",
+    353 ShuttingDown "SHUTTING_DOWN" Unavailable "The process is going down: repeat elsewhere or later.",
+    354 NotInThisRelease "NOT_IN_THIS_RELEASE" Unimplemented "Known, and not built yet.",
+
+    // 400-449: finance.
+    400 UnknownEntity "UNKNOWN_ENTITY" NotFound "No such legal entity.",
+    401 Unbalanced "UNBALANCED" InvalidArgument "Debits and credits differ.",
+}
+
+/// A business answer that says no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Why.
+    pub reason: Reason,
+    /// For people: what is wrong, and what to do next where that is known.
+    pub message: String,
+    /// The field of the request that is at fault, as a path: `lines[2].quantity`. Empty: none in particular.
+    pub field: String,
+}
+
+impl Reject {
+    /// With a message.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: String::new() }
+    }
+
+    /// Names the field at fault.
+    #[must_use]
+    pub fn field(mut self, field: impl Into<String>) -> Self {
+        self.field = field.into();
+        self
+    }
+
+    /// Puts the field at fault below another: `quantity` becomes `lines[2].quantity`.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        self.field = if self.field.is_empty() { outer.to_owned() } else { format!("{outer}.{}", self.field) };
+        self
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.reason.code())?;
+        if !self.field.is_empty() {
+            write!(f, " at {}", self.field)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Reject {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_and_numbers_are_unique_and_read_back() {
+        let codes: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        let numbers: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.number()).collect();
+        assert_eq!((codes.len(), numbers.len()), (Reason::ALL.len(), Reason::ALL.len()));
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_number(reason.number()), Some(*reason));
+        }
+    }
+
+    #[test]
+    fn fields_nest() {
+        let reject = Reject::new(Reason::MissingField, "quantity is missing").field("quantity").within("lines[2]");
+        assert_eq!(reject.to_string(), "quantity is missing [MISSING_FIELD] at lines[2].quantity");
+    }
+}

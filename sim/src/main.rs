@@ -1,0 +1,3 @@
+//! The `stockmesh-sim` binary.
+
+fn main() {}
