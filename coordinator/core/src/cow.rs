@@ -1,0 +1,291 @@
+//! Copy-on-write containers: a clone shares every chunk, a write copies only the chunk that it touches.
+//!
+//! They are what makes a snapshot cheap while the log goes on. Must not know: what is stored in them.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A vector in shared chunks of `N` values, grown at its end and changed in place.
+#[derive(Debug)]
+pub(crate) struct CowVec<T, const N: usize> {
+    chunks: Vec<Arc<Vec<T>>>,
+    len: usize,
+}
+
+impl<T, const N: usize> Clone for CowVec<T, N> {
+    fn clone(&self) -> Self {
+        Self { chunks: self.chunks.clone(), len: self.len }
+    }
+}
+
+impl<T, const N: usize> Default for CowVec<T, N> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), len: 0 }
+    }
+}
+
+impl<T: Clone, const N: usize> CowVec<T, N> {
+    /// Values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The value at an index that an interning or a record gave out.
+    pub fn get(&self, index: u32) -> Option<&T> {
+        let index = index as usize;
+        self.chunks.get(index / N)?.get(index % N)
+    }
+
+    /// The value at `index`, to be changed.
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        let index = index as usize;
+        let chunk = self.chunks.get_mut(index / N)?;
+        if index % N >= chunk.len() {
+            return None;
+        }
+        Arc::make_mut(chunk).get_mut(index % N)
+    }
+
+    /// Adds a value; `None` when there are too many to number.
+    pub fn push(&mut self, value: T) -> Option<u32> {
+        let index = u32::try_from(self.len).ok().filter(|index| *index < u32::MAX)?;
+        if self.len.is_multiple_of(N) {
+            let mut chunk = Vec::with_capacity(N);
+            chunk.push(value);
+            self.chunks.push(Arc::new(chunk));
+        } else {
+            let last = self.chunks.last_mut()?;
+            let chunk = Arc::make_mut(last);
+            if chunk.capacity() < N {
+                chunk.reserve_exact(N - chunk.len());
+            }
+            chunk.push(value);
+        }
+        self.len += 1;
+        Some(index)
+    }
+
+    /// All values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// Values from `index` on.
+    pub fn iter_from(&self, index: usize) -> impl Iterator<Item = &T> {
+        let chunks = self.chunks.get(index / N..).unwrap_or_default();
+        chunks.iter().flat_map(|chunk| chunk.iter()).skip(index % N)
+    }
+}
+
+/// A sorted map in shared chunks of at most `N` pairs.
+#[derive(Debug)]
+pub(crate) struct CowMap<K, V, const N: usize> {
+    chunks: Vec<Arc<Vec<(K, V)>>>,
+    len: usize,
+}
+
+impl<K, V, const N: usize> Clone for CowMap<K, V, N> {
+    fn clone(&self) -> Self {
+        Self { chunks: self.chunks.clone(), len: self.len }
+    }
+}
+
+impl<K, V, const N: usize> Default for CowMap<K, V, N> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), len: 0 }
+    }
+}
+
+impl<K: Ord + Clone, V: Clone, const N: usize> CowMap<K, V, N> {
+    /// Pairs.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// No pairs.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The chunk that holds `key` or would: the last one that starts at or before it. Chunks are never empty.
+    fn chunk_of(&self, key: &K) -> usize {
+        self.chunks.partition_point(|chunk| chunk[0].0 <= *key).saturating_sub(1)
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        let chunk = self.chunks.get(self.chunk_of(key))?;
+        chunk.binary_search_by(|(k, _)| k.cmp(key)).ok().map(|at| &chunk[at].1)
+    }
+
+    /// The value of a key, to be changed.
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        let at = self.chunk_of(key);
+        let chunk = self.chunks.get_mut(at)?;
+        let at = chunk.binary_search_by(|(k, _)| k.cmp(key)).ok()?;
+        Some(&mut Arc::make_mut(chunk)[at].1)
+    }
+
+    /// Sets the value of a key; gives the one before.
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        let at = self.chunk_of(&key);
+        let Some(shared) = self.chunks.get_mut(at) else {
+            self.chunks.push(Arc::new(vec![(key, value)]));
+            self.len += 1;
+            return None;
+        };
+        let chunk = Arc::make_mut(shared);
+        match chunk.binary_search_by(|(k, _)| k.cmp(&key)) {
+            Ok(place) => Some(std::mem::replace(&mut chunk[place].1, value)),
+            Err(place) => {
+                chunk.insert(place, (key, value));
+                self.len += 1;
+                if chunk.len() > N {
+                    // Appending is the common case: a full last chunk is left full, not halved.
+                    let cut = if place == N { N } else { N / 2 };
+                    let tail = chunk.split_off(cut);
+                    self.chunks.insert(at + 1, Arc::new(tail));
+                }
+                None
+            }
+        }
+    }
+
+    /// Takes a key out.
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        let at = self.chunk_of(key);
+        let shared = self.chunks.get_mut(at)?;
+        let place = shared.binary_search_by(|(k, _)| k.cmp(key)).ok()?;
+        let chunk = Arc::make_mut(shared);
+        let (_, value) = chunk.remove(place);
+        if chunk.is_empty() {
+            self.chunks.remove(at);
+        }
+        self.len -= 1;
+        Some(value)
+    }
+
+    /// The pair with the smallest key.
+    pub fn first(&self) -> Option<&(K, V)> {
+        self.chunks.first()?.first()
+    }
+
+    /// All pairs, by key.
+    pub fn iter(&self) -> impl Iterator<Item = &(K, V)> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// Pairs whose key is `from` or greater.
+    pub fn iter_from<'a>(&'a self, from: &K) -> impl Iterator<Item = &'a (K, V)> + use<'a, K, V, N> {
+        let at = self.chunk_of(from);
+        let skip = self.chunks.get(at).map_or(0, |chunk| chunk.partition_point(|(key, _)| key < from));
+        self.chunks.get(at..).unwrap_or_default().iter().flat_map(|chunk| chunk.iter()).skip(skip)
+    }
+}
+
+/// Shards of an id index. More: a write after a snapshot copies less; fewer: a snapshot shares less.
+const SHARDS: usize = 512;
+
+/// From a text id to a dense index, in shared shards. Never iterated: order comes from the dense records.
+#[derive(Clone, Debug)]
+pub(crate) struct IdIndex<K> {
+    shards: Vec<Arc<BTreeMap<K, u32>>>,
+}
+
+impl<K: Ord + Clone> Default for IdIndex<K> {
+    fn default() -> Self {
+        let empty = Arc::new(BTreeMap::new());
+        Self { shards: vec![empty; SHARDS] }
+    }
+}
+
+/// FNV-1a: the same in every build, and quick on short texts.
+fn shard_of(text: &str) -> usize {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    // The high bits are mixed best; the remainder fits a usize.
+    usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0)
+}
+
+impl<K: Ord + Clone + Borrow<str>> IdIndex<K> {
+    /// The index of an id.
+    pub fn get(&self, id: &str) -> Option<u32> {
+        self.shards[shard_of(id)].get(id).copied()
+    }
+
+    /// Sets the index of an id.
+    pub fn insert(&mut self, id: K, index: u32) {
+        let shard = shard_of(id.borrow());
+        Arc::make_mut(&mut self.shards[shard]).insert(id, index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_map_is_a_btree_map_and_its_clones_stand_still(
+            steps in prop::collection::vec((0u16..200, any::<bool>(), any::<u8>()), 0..400),
+        ) {
+            let mut map: CowMap<u16, u8, 8> = CowMap::default();
+            let mut model = BTreeMap::new();
+            let mut kept = Vec::new();
+            for (n, (key, insert, value)) in steps.into_iter().enumerate() {
+                if insert {
+                    prop_assert_eq!(map.insert(key, value), model.insert(key, value));
+                } else {
+                    prop_assert_eq!(map.remove(&key), model.remove(&key));
+                }
+                if let (Some(a), Some(b)) = (map.get_mut(&(key / 2)), model.get_mut(&(key / 2))) {
+                    *a = a.wrapping_add(1);
+                    *b = b.wrapping_add(1);
+                }
+                prop_assert_eq!(map.get(&key), model.get(&key));
+                prop_assert_eq!(map.len(), model.len());
+                prop_assert_eq!(map.first().map(|(k, v)| (k, v)), model.first_key_value());
+                let from: Vec<_> = map.iter_from(&key).map(|(k, v)| (*k, *v)).collect();
+                let expected: Vec<_> = model.range(key..).map(|(k, v)| (*k, *v)).collect();
+                prop_assert_eq!(from, expected);
+                if n % 50 == 0 {
+                    kept.push((map.clone(), model.clone()));
+                }
+            }
+            for (map, model) in kept {
+                prop_assert!(map.iter().map(|(k, v)| (k, v)).eq(model.iter()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_vector_shares_chunks_and_copies_on_write() {
+        let mut vector: CowVec<u32, 4> = CowVec::default();
+        for n in 0..10 {
+            assert_eq!(vector.push(n), Some(n));
+        }
+        let before = vector.clone();
+        *vector.get_mut(5).unwrap() = 50;
+        assert_eq!((before.get(5), vector.get(5), vector.get(10)), (Some(&5), Some(&50), None));
+        assert!(Arc::ptr_eq(&before.chunks[0], &vector.chunks[0]));
+        assert!(!Arc::ptr_eq(&before.chunks[1], &vector.chunks[1]));
+        assert_eq!(vector.iter_from(6).copied().collect::<Vec<_>>(), [6, 7, 8, 9]);
+        assert_eq!(before.iter().count(), before.len());
+    }
+
+    #[test]
+    fn ids_are_found_by_text() {
+        let mut index: IdIndex<String> = IdIndex::default();
+        for n in 0..2_000 {
+            index.insert(format!("order-{n}"), n);
+        }
+        assert_eq!(
+            (index.get("order-0"), index.get("order-1999"), index.get("order-2000")),
+            (Some(0), Some(1999), None)
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The leader's own decisions in flight: promises that are proposed and not applied yet.
+//!
+//! Without it, two decisions in a row would promise the same free units, and the second be rejected in `apply`.
+
+use std::collections::BTreeMap;
+
+use stockmesh_proto::raft::v1::{BackorderPromise, command};
+use stockmesh_types::Quantity;
+
+use crate::State;
+
+/// Units promised by proposals in flight, by stock key and node.
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// By stock key: `(node, units)`; short lists, found once per line.
+    by_key: BTreeMap<u32, Vec<(u32, Quantity)>>,
+    /// What each proposal holds: `(key, node, units)`.
+    proposals: BTreeMap<u64, Vec<(u32, u32, Quantity)>>,
+    /// Order lines with a backorder promise in flight: they are not proposed twice.
+    waiting_lines: BTreeMap<u32, u64>,
+}
+
+impl Overlay {
+    /// Nothing in flight.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes what a command takes, under the number of its proposal (several commands may share one).
+    /// Call it when the command is decided; call [`Overlay::remove`] when the proposal is applied or given up.
+    pub fn add(&mut self, proposal: u64, state: &State, kind: &command::Kind) {
+        let mut taken = Vec::new();
+        match kind {
+            command::Kind::CommitOrder(commit) => {
+                let Some(order) = commit.order.as_ref() else { return };
+                for promise in &commit.promises {
+                    let line = order.lines.iter().find(|line| line.line == promise.line);
+                    let key = line.and_then(|line| line.stock_key.as_ref()).and_then(|key| state.wire_key_index(key));
+                    if let Some(key) = key {
+                        taken.push((key, promise.node_index, promise.quantity));
+                    }
+                }
+            }
+            command::Kind::AllocateBackorders(allocate) => {
+                for BackorderPromise { order_id, promise } in &allocate.promises {
+                    let Some(promise) = promise else { continue };
+                    let order = state.order_index.get(order_id).and_then(|index| state.orders.get(index));
+                    let Some(index) = order.and_then(|order| state.line_index(order, promise.line)) else { continue };
+                    let Some(line) = state.lines.get(index) else { continue };
+                    taken.push((line.key, promise.node_index, promise.quantity));
+                    self.waiting_lines.insert(index, proposal);
+                }
+            }
+            command::Kind::InitializeGroup(_)
+            | command::Kind::CreateItems(_)
+            | command::Kind::RegisterNode(_)
+            | command::Kind::RangeItems(_)
+            | command::Kind::CancelOrder(_)
+            | command::Kind::ApplyFacts(_)
+            | command::Kind::AcknowledgeFeed(_)
+            | command::Kind::RecallRights(_)
+            | command::Kind::WorkOffShortfalls(_) => return,
+        }
+        for (key, node, units) in &taken {
+            let list = self.by_key.entry(*key).or_default();
+            match list.iter_mut().find(|(n, _)| n == node) {
+                Some((_, sum)) => *sum += units,
+                None => list.push((*node, *units)),
+            }
+        }
+        self.proposals.entry(proposal).or_default().extend(taken);
+    }
+
+    /// Forgets a proposal: its promises are in the state now, or will never be.
+    pub fn remove(&mut self, proposal: u64) {
+        for (key, node, units) in self.proposals.remove(&proposal).unwrap_or_default() {
+            let Some(list) = self.by_key.get_mut(&key) else { continue };
+            if let Some(at) = list.iter().position(|(n, _)| *n == node) {
+                list[at].1 -= units;
+                if list[at].1 <= 0 {
+                    list.swap_remove(at);
+                }
+            }
+            if list.is_empty() {
+                self.by_key.remove(&key);
+            }
+        }
+        self.waiting_lines.retain(|_, of| *of != proposal);
+    }
+
+    /// Forgets everything: leadership was lost.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Proposals in flight that hold promises.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.proposals.len()
+    }
+
+    /// Nothing in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.proposals.is_empty()
+    }
+
+    /// What is taken of a stock key, by node.
+    pub(crate) fn of_key(&self, key: u32) -> &[(u32, Quantity)] {
+        self.by_key.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// A backorder promise for this line is in flight.
+    pub(crate) fn has_line(&self, line: u32) -> bool {
+        self.waiting_lines.contains_key(&line)
+    }
+}

@@ -1,0 +1,11 @@
+//! Shape checks of requests, before anything is proposed. What is wrong is said by field path and reason.
+//!
+//! They need no state; `apply` checks again what safety needs. Must not know: the state, gRPC.
+
+mod facts;
+mod master_data;
+mod orders;
+
+pub use facts::{MAX_CELLS, cut_batch, facts};
+pub use master_data::{create_items, range_items, recall_rights, register_node, stock_keys};
+pub use orders::{cancel_order, order};
