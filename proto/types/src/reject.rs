@@ -125,6 +125,7 @@ reasons! {
     206 TooManyCells "TOO_MANY_CELLS" InvalidArgument "The command would touch more than 256 cells.",
     207 RightsChanged "RIGHTS_CHANGED" FailedPrecondition "Rights changed between decision and commit; decided again by itself.",
     208 StaleIncarnation "STALE_INCARNATION" FailedPrecondition "The request names an incarnation that is not the present one.",
+    209 GroupExists "GROUP_EXISTS" AlreadyExists "The group was initialized before, with other data.",
 
     // 300-349: feeds.
     300 FeedGap "FEED_GAP" FailedPrecondition "Entries are missing before these.",
