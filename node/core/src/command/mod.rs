@@ -1,0 +1,77 @@
+//! Commands: each a file that can be read in one sitting, with its input, its cases and its reply.
+//!
+//! Fields arrive checked by themselves (ids, ranges, enumerations): the boundary did that. Here stands what depends on the state.
+//!
+//! Must not know: requests and their memory, which come before; durability, which comes after.
+
+mod adjust;
+mod decline;
+mod grants;
+mod pack;
+mod pick;
+mod receive;
+mod returns;
+mod sell;
+mod ship;
+mod work;
+
+use stockmesh_types::Reject;
+
+pub use adjust::AdjustStock;
+pub use decline::DeclineAllocation;
+pub use grants::ReviewGrants;
+pub use pack::PackItems;
+pub use pick::PickItems;
+pub use receive::{ReceiptLine, ReceiveStock, ReceivedCondition};
+pub use returns::{BoughtOn, InspectReturn, ReceiveReturn};
+pub use sell::{SaleLine, SellAtCounter};
+pub use ship::{ShipItems, ShipLine};
+pub use work::{CoordinatorFact, Work};
+
+use crate::draft::Draft;
+use crate::effects::{Answer, Context};
+
+/// A command.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Books goods in.
+    ReceiveStock(ReceiveStock),
+    /// Sells what the node retained.
+    SellAtCounter(SellAtCounter),
+    /// Picks.
+    PickItems(PickItems),
+    /// Packs.
+    PackItems(PackItems),
+    /// Ships.
+    ShipItems(ShipItems),
+    /// Declines work.
+    DeclineAllocation(DeclineAllocation),
+    /// Corrects recorded stock.
+    AdjustStock(AdjustStock),
+    /// Takes a customer's goods back.
+    ReceiveReturn(ReceiveReturn),
+    /// Decides what happens to them.
+    InspectReturn(InspectReturn),
+    /// A fact of the coordinator's feed to this node takes effect.
+    FollowCoordinator(CoordinatorFact),
+    /// Grants what a changed policy allows.
+    ReviewGrants(ReviewGrants),
+}
+
+impl Command {
+    pub(crate) fn execute(self, context: &Context, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
+        match self {
+            Self::ReceiveStock(command) => command.execute(draft),
+            Self::SellAtCounter(command) => command.execute(context, draft),
+            Self::PickItems(command) => command.execute(draft),
+            Self::PackItems(command) => command.execute(draft),
+            Self::ShipItems(command) => command.execute(draft),
+            Self::DeclineAllocation(command) => command.execute(draft),
+            Self::AdjustStock(command) => command.execute(draft),
+            Self::ReceiveReturn(command) => command.execute(draft),
+            Self::InspectReturn(command) => command.execute(draft),
+            Self::FollowCoordinator(command) => command.execute(draft),
+            Self::ReviewGrants(command) => Ok(command.execute(draft)),
+        }
+    }
+}

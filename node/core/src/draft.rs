@@ -1,0 +1,200 @@
+//! A draft: copies of what a command touches, over the present state. A reject drops it, and nothing has happened.
+//!
+//! [`Draft::settle`] is where the node's side of promise rights is kept after whatever a command did to a cell: a shortfall is
+//! reported at every change of its level, and the grant policy delegates what it allows once units on hand rose.
+//!
+//! Must not know: which command works on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::feed::v1::{RightsGranted, ShortfallReported};
+use stockmesh_proto::node::v1::{StockLevel, Task};
+use stockmesh_types::{AllocationId, ItemId, LogTime, MAX_QUANTITY, OrderId, Quantity, Reason, Reject, StockKey};
+
+use crate::allocation::Allocation;
+use crate::cell::Cell;
+use crate::change::{Change, Document, DocumentKind, Item, Meta};
+use crate::state::NodeState;
+use crate::views;
+
+pub(crate) struct Draft<'a> {
+    state: &'a NodeState,
+    pub(crate) meta: Meta,
+    cells: BTreeMap<StockKey, Cell>,
+    allocations: BTreeMap<AllocationId, Allocation>,
+    documents: BTreeMap<(DocumentKind, OrderId), Document>,
+    items: BTreeMap<ItemId, Item>,
+    facts: Vec<Fact>,
+    /// Cells that the policy looks at although their units did not rise.
+    under_review: BTreeSet<StockKey>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(state: &'a NodeState, time: LogTime) -> Self {
+        Self {
+            state,
+            meta: Meta { time, ..state.meta() },
+            cells: BTreeMap::new(),
+            allocations: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            items: BTreeMap::new(),
+            facts: Vec::new(),
+            under_review: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> &'a NodeState {
+        self.state
+    }
+
+    /// Says that something happened. Facts become feed entries in the order in which they are said.
+    pub(crate) fn say(&mut self, fact: Fact) {
+        self.facts.push(fact);
+    }
+
+    /// The item is ranged here.
+    pub(crate) fn ranged(&self, item: &ItemId) -> Result<(), Reject> {
+        if self.state.item(item).is_some() || self.items.contains_key(item) {
+            return Ok(());
+        }
+        let message = format!("item {item} is not ranged at node {}: register it, and wait for the link", self.node());
+        Err(Reject::new(Reason::UnknownItem, message))
+    }
+
+    pub(crate) fn put_item(&mut self, id: ItemId, item: Item) {
+        self.items.insert(id, item);
+    }
+
+    pub(crate) fn cell(&mut self, key: &StockKey) -> &mut Cell {
+        // Looked up before it is entered: most commands touch a cell more than once, and cloning a key costs more.
+        if !self.cells.contains_key(key) {
+            let present = self.state.cell(key).copied().unwrap_or_default();
+            self.cells.insert(key.clone(), present);
+        }
+        self.cells.entry(key.clone()).or_default()
+    }
+
+    /// Adds sellable units: a cell holds at most [`MAX_QUANTITY`].
+    pub(crate) fn add_on_hand(&mut self, key: &StockKey, quantity: Quantity) -> Result<(), Reject> {
+        self.fits(key, quantity)?;
+        self.cell(key).on_hand += quantity;
+        Ok(())
+    }
+
+    /// Refuses units beyond what one cell may hold in all conditions.
+    pub(crate) fn fits(&mut self, key: &StockKey, more: Quantity) -> Result<(), Reject> {
+        let present = self.cell(key).present();
+        if present + more > MAX_QUANTITY {
+            let message = format!("{present} units of {key} are here, and {more} more would be beyond {MAX_QUANTITY}");
+            return Err(Reject::new(Reason::QuantityTooLarge, message).field("quantity"));
+        }
+        Ok(())
+    }
+
+    /// Takes sellable units away.
+    pub(crate) fn take_on_hand(&mut self, key: &StockKey, quantity: Quantity) -> Result<(), Reject> {
+        let cell = self.cell(key);
+        if cell.on_hand < quantity {
+            let message = format!("{} units of {key} are on hand, {quantity} asked", cell.on_hand);
+            return Err(Reject::new(Reason::InsufficientOnHand, message).field("quantity"));
+        }
+        cell.on_hand -= quantity;
+        Ok(())
+    }
+
+    pub(crate) fn allocation(&mut self, id: AllocationId) -> Result<&mut Allocation, Reject> {
+        if !self.allocations.contains_key(&id) {
+            let known = self.state.allocation(id).ok_or_else(|| {
+                Reject::new(Reason::UnknownAllocation, format!("node {} has no allocation {id}", self.node()))
+                    .field("allocation")
+            })?;
+            self.allocations.insert(id, known.clone());
+        }
+        // It was entered above if it was not there.
+        self.allocations
+            .get_mut(&id)
+            .ok_or_else(|| Reject::new(Reason::UnknownAllocation, format!("no allocation {id}")))
+    }
+
+    pub(crate) fn put_allocation(&mut self, id: AllocationId, allocation: Allocation) {
+        self.allocations.insert(id, allocation);
+    }
+
+    /// Takes a document's number; `field` names it in the request.
+    pub(crate) fn new_document(
+        &mut self,
+        kind: DocumentKind,
+        id: &OrderId,
+        document: Document,
+        field: &str,
+    ) -> Result<(), Reject> {
+        if self.state.document(kind, id).is_some() {
+            let message = format!("{} {id} exists at node {}: use another number", kind.word(), self.node());
+            return Err(Reject::new(Reason::DocumentIdReused, message).field(field));
+        }
+        self.documents.insert((kind, id.clone()), document);
+        Ok(())
+    }
+
+    pub(crate) fn replace_document(&mut self, kind: DocumentKind, id: &OrderId, document: Document) {
+        self.documents.insert((kind, id.clone()), document);
+    }
+
+    /// Has the policy look at a cell whose units did not rise (the policy itself changed).
+    pub(crate) fn review(&mut self, key: &StockKey) {
+        self.cell(key);
+        self.under_review.insert(key.clone());
+    }
+
+    /// Reports shortfalls and grants rights for every cell touched so far. Doing it twice says nothing new.
+    pub(crate) fn settle(&mut self) {
+        for (key, cell) in &mut self.cells {
+            let level = cell.shortfall();
+            if level != cell.reported_shortfall {
+                cell.reported_shortfall = level;
+                let fact = ShortfallReported { stock_key: Some(key.into()), level, returned_total: cell.returned };
+                self.facts.push(Fact::ShortfallReported(fact));
+            }
+            let on_hand_before = self.state.cell(key).map_or(0, |before| before.on_hand);
+            // Only what raises the target lets the policy grant: a right that the coordinator gave back stays here.
+            let raised = cell.on_hand > on_hand_before || self.under_review.contains(key);
+            let due = self.state.policy().target(cell.on_hand) - cell.outstanding();
+            if raised && due > 0 {
+                cell.granted += due;
+                let fact = RightsGranted { stock_key: Some(key.into()), granted_total: cell.granted };
+                self.facts.push(Fact::RightsGranted(fact));
+            }
+        }
+    }
+
+    pub(crate) fn level(&mut self, key: &StockKey) -> StockLevel {
+        views::level(key, self.cell(key))
+    }
+
+    /// Levels of stock keys, each once, in the order of their first mention.
+    pub(crate) fn levels<'k>(&mut self, keys: impl Iterator<Item = &'k StockKey>) -> Vec<StockLevel> {
+        let mut seen = BTreeSet::new();
+        keys.filter(|key| seen.insert(*key)).map(|key| self.level(key)).collect()
+    }
+
+    pub(crate) fn task(&mut self, id: AllocationId) -> Result<Task, Reject> {
+        Ok(self.allocation(id)?.task(id))
+    }
+
+    /// What changed against the present state, and what happened.
+    pub(crate) fn finish(self) -> (Vec<Change>, Vec<Fact>) {
+        let Self { state, meta, cells, allocations, documents, items, facts, under_review: _ } = self;
+        let mut changes = vec![Change::Meta(meta)];
+        changes.extend(items.into_iter().map(|(id, item)| Change::Item(id, item)));
+        let touched = cells.into_iter().filter(|(key, cell)| state.cell(key) != Some(cell) && *cell != Cell::default());
+        changes.extend(touched.map(|(key, cell)| Change::Cell(key, cell)));
+        changes.extend(allocations.into_iter().map(|(id, allocation)| Change::Allocation(id, allocation)));
+        changes.extend(documents.into_iter().map(|((kind, id), document)| Change::Document(kind, id, document)));
+        (changes, facts)
+    }
+
+    fn node(&self) -> &stockmesh_types::NodeId {
+        &self.state.identity().node
+    }
+}

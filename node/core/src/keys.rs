@@ -1,0 +1,215 @@
+//! The keys of a node's store, byte by byte. One tree, so that one batch is one atomic commit.
+//!
+//! | first byte | rest of the key | value |
+//! |---|---|---|
+//! | `v` | | format version, u32 big-endian |
+//! | `m` | | [`Meta`](crate::Meta) |
+//! | `h` | | head of the own feed, and the first entry kept (the shell's) |
+//! | `i` | item text | [`Item`](crate::Item) |
+//! | `c` | item text, 0, grade (1 new, 2 refurbished), owner text, 0, shelf-life class text | [`Cell`](crate::Cell) |
+//! | `a` | incarnation u32, log index u64, n u32 | [`Allocation`](crate::Allocation) |
+//! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return), id text | [`Document`](crate::Document) |
+//! | `r` | UUID, 16 bytes | body hash, 16 bytes, then the answer |
+//! | `f` | epoch u64, seq u64 | feed entry, as sent |
+//! | `u` | participant text, 0, destination text, 0, epoch u64 | cursor in another's feed: seq u64, hash 32 bytes (the shell's) |
+//!
+//! Numbers are big-endian, so that keys sort as their values do. Texts never hold a 0 byte: their alphabets exclude it.
+//!
+//! Must not know: what an engine does with them.
+
+use stockmesh_types::{AllocationId, FeedId, Grade, Incarnation, ItemId, OrderId, RequestId, StockKey};
+
+use crate::change::DocumentKind;
+
+/// A key of the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// Format version.
+    Format,
+    /// What the state knows about itself.
+    Meta,
+    /// Head of the own feed.
+    FeedHead,
+    /// A ranged item.
+    Item(ItemId),
+    /// A cell.
+    Cell(StockKey),
+    /// An allocation.
+    Allocation(AllocationId),
+    /// A document.
+    Document(DocumentKind, OrderId),
+    /// A remembered request.
+    Request(RequestId),
+    /// An entry of the own feed.
+    FeedEntry {
+        /// Epoch.
+        epoch: u64,
+        /// Sequence number.
+        seq: u64,
+    },
+    /// Cursor in another's feed.
+    Cursor(FeedId),
+}
+
+impl Key {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Format => vec![b'v'],
+            Self::Meta => vec![b'm'],
+            Self::FeedHead => vec![b'h'],
+            Self::Item(item) => joined(b'i', &[item.as_str().as_bytes()]),
+            Self::Cell(key) => {
+                let grade = match key.grade {
+                    Grade::New => 1,
+                    Grade::Refurbished => 2,
+                };
+                let (item, owner) = (key.item.as_str().as_bytes(), key.owner.as_bytes());
+                joined(b'c', &[item, &[0, grade], owner, &[0], key.shelf_life_class.as_bytes()])
+            }
+            Self::Allocation(AllocationId { incarnation, log_index, n }) => {
+                joined(b'a', &[&incarnation.0.to_be_bytes(), &log_index.to_be_bytes(), &n.to_be_bytes()])
+            }
+            Self::Document(kind, id) => joined(b'd', &[&[kind.number()], id.as_str().as_bytes()]),
+            Self::Request(id) => joined(b'r', &[&id.bytes()]),
+            Self::FeedEntry { epoch, seq } => joined(b'f', &[&epoch.to_be_bytes(), &seq.to_be_bytes()]),
+            Self::Cursor(FeedId { participant, destination, epoch }) => {
+                joined(b'u', &[participant.as_bytes(), &[0], destination.as_bytes(), &[0], &epoch.to_be_bytes()])
+            }
+        }
+    }
+
+    /// Reads a key; `None` when it is not one of these.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (first, rest) = bytes.split_first()?;
+        Some(match first {
+            b'v' if rest.is_empty() => Self::Format,
+            b'm' if rest.is_empty() => Self::Meta,
+            b'h' if rest.is_empty() => Self::FeedHead,
+            b'i' => Self::Item(ItemId::new(text(rest)?).ok()?),
+            b'c' => {
+                let (item, rest) = until_zero(rest)?;
+                let (grade, rest) = rest.split_first()?;
+                let grade = match grade {
+                    1 => Grade::New,
+                    2 => Grade::Refurbished,
+                    _ => return None,
+                };
+                let (owner, class) = until_zero(rest)?;
+                let item = ItemId::new(text(item)?).ok()?;
+                Self::Cell(StockKey::new(item, grade, text(owner)?.to_owned(), text(class)?.to_owned()).ok()?)
+            }
+            b'a' if rest.len() == 16 => Self::Allocation(AllocationId {
+                incarnation: Incarnation(u32::from_be_bytes(rest[..4].try_into().ok()?)),
+                log_index: u64::from_be_bytes(rest[4..12].try_into().ok()?),
+                n: u32::from_be_bytes(rest[12..].try_into().ok()?),
+            }),
+            b'd' => {
+                let (kind, id) = rest.split_first()?;
+                Self::Document(DocumentKind::from_number(*kind)?, OrderId::new(text(id)?).ok()?)
+            }
+            b'r' => Self::Request(request_id(rest)?),
+            b'f' if rest.len() == 16 => Self::FeedEntry {
+                epoch: u64::from_be_bytes(rest[..8].try_into().ok()?),
+                seq: u64::from_be_bytes(rest[8..].try_into().ok()?),
+            },
+            b'u' => {
+                let (participant, rest) = until_zero(rest)?;
+                let (destination, epoch) = until_zero(rest)?;
+                Self::Cursor(FeedId {
+                    participant: text(participant)?.to_owned(),
+                    destination: text(destination)?.to_owned(),
+                    epoch: u64::from_be_bytes(epoch.try_into().ok()?),
+                })
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn joined(first: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    bytes.push(first);
+    parts.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes
+}
+
+fn until_zero(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let zero = bytes.iter().position(|byte| *byte == 0)?;
+    Some((&bytes[..zero], &bytes[zero + 1..]))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn request_id(bytes: &[u8]) -> Option<RequestId> {
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    RequestId::new(&format!("{:032x}", u128::from_be_bytes(bytes))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn stock_key() -> impl Strategy<Value = StockKey> {
+        ("[A-Za-z0-9][A-Za-z0-9._/-]{0,63}", any::<bool>(), "[A-Za-z0-9-]{0,32}", "[A-Za-z0-9-]{0,32}").prop_map(
+            |(item, new, owner, class)| {
+                let grade = if new { Grade::New } else { Grade::Refurbished };
+                StockKey::new(ItemId::new(&item).unwrap(), grade, owner, class).unwrap()
+            },
+        )
+    }
+
+    fn key() -> impl Strategy<Value = Key> {
+        let id = || "[A-Za-z0-9][A-Za-z0-9._/-]{0,63}".prop_map(|text| OrderId::new(&text).unwrap());
+        let kinds = prop::sample::select(DocumentKind::ALL.to_vec());
+        let feed = ("[a-z]{1,9}/[a-z0-9-]{1,20}", "[a-z/]{0,9}", any::<u64>())
+            .prop_map(|(participant, destination, epoch)| FeedId { participant, destination, epoch });
+        prop_oneof![
+            Just(Key::Format),
+            Just(Key::Meta),
+            Just(Key::FeedHead),
+            stock_key().prop_map(|key| Key::Item(key.item)),
+            stock_key().prop_map(Key::Cell),
+            (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(incarnation, log_index, n)| {
+                Key::Allocation(AllocationId { incarnation: Incarnation(incarnation), log_index, n })
+            }),
+            (kinds, id()).prop_map(|(kind, id)| Key::Document(kind, id)),
+            "[0-9a-f]{12}7[0-9a-f]{3}8[0-9a-f]{15}".prop_map(|hex| Key::Request(RequestId::new(&hex).unwrap())),
+            (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Key::FeedEntry { epoch, seq }),
+            feed.prop_map(Key::Cursor),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_survives_its_bytes(key in key()) {
+            prop_assert_eq!(Key::decode(&key.encode()), Some(key));
+        }
+
+        #[test]
+        fn cells_sort_as_their_stock_keys(a in stock_key(), b in stock_key()) {
+            prop_assert_eq!(a.cmp(&b), Key::Cell(a).encode().cmp(&Key::Cell(b).encode()));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Some(key) = Key::decode(&bytes) {
+                prop_assert_eq!(key.encode(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_as_documented() {
+        let cell = StockKey::new(ItemId::new("A1").unwrap(), Grade::Refurbished, "own".into(), "x".into()).unwrap();
+        assert_eq!(Key::Cell(cell).encode(), b"cA1\0\x02own\0x");
+        assert_eq!(Key::FeedEntry { epoch: 1, seq: 258 }.encode(), b"f\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\x01\x02");
+        assert_eq!(Key::Document(DocumentKind::Shipment, OrderId::new("s-1").unwrap()).encode(), b"d\x03s-1");
+    }
+}

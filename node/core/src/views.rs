@@ -1,0 +1,104 @@
+//! What people and links may see of a state, in pages.
+//!
+//! Must not know: commands; nothing here changes anything.
+
+use std::ops::Bound;
+
+use stockmesh_proto::node::v1::{StockLevel, Task};
+use stockmesh_types::{ItemId, OrderId, StockKey};
+
+use crate::cell::Cell;
+use crate::state::NodeState;
+
+/// A cell as answered to callers.
+#[must_use]
+pub fn level(key: &StockKey, cell: &Cell) -> StockLevel {
+    StockLevel {
+        stock_key: Some(key.into()),
+        on_hand: cell.on_hand,
+        quarantined: cell.quarantined,
+        damaged: cell.damaged,
+        return_pending: cell.return_pending,
+        granted: cell.granted,
+        returned: cell.returned,
+        consumed: cell.consumed,
+        outstanding: cell.outstanding(),
+        retained: cell.retained(),
+        received_total: cell.received_total,
+        sold_total: cell.sold_total,
+        adjusted_total: cell.adjusted_total,
+        shipped_total: cell.shipped_total,
+        customer_returned_total: cell.customer_returned_total,
+        disposed_total: cell.disposed_total,
+    }
+}
+
+/// Which tasks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskFilter {
+    /// Only those with units left to ship.
+    pub open_only: bool,
+    /// Only those of this order.
+    pub order_id: Option<OrderId>,
+}
+
+/// A page of tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskPage {
+    /// Tasks, in the order in which they were taken on.
+    pub tasks: Vec<Task>,
+    /// Number of the last one, when more follow.
+    pub next_after: Option<u64>,
+}
+
+/// A page of stock levels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StockPage {
+    /// Levels, by stock key.
+    pub levels: Vec<StockLevel>,
+    /// Key of the last one, when more follow.
+    pub next_after: Option<StockKey>,
+}
+
+impl NodeState {
+    /// Tasks taken on after number `after`, at most `limit`.
+    #[must_use]
+    pub fn tasks(&self, after: u64, limit: usize, filter: &TaskFilter) -> TaskPage {
+        let numbers: Box<dyn Iterator<Item = u64> + '_> = match &filter.order_id {
+            Some(order) => Box::new(self.tasks_of_order(order).filter(move |number| *number > after)),
+            None if filter.open_only => Box::new(self.open_tasks_after(after)),
+            None => Box::new(after + 1..=self.meta().accepted),
+        };
+        let mut found = numbers.filter_map(|number| {
+            let id = self.allocation_by_number(number)?;
+            let allocation = self.allocation(id)?;
+            (!filter.open_only || allocation.left() > 0).then(|| (number, allocation.task(id)))
+        });
+        let mut tasks = Vec::new();
+        let mut last = None;
+        for (number, task) in found.by_ref().take(limit) {
+            last = Some(number);
+            tasks.push(task);
+        }
+        let next_after = found.next().and(last);
+        TaskPage { tasks, next_after }
+    }
+
+    /// Levels of the stock keys after `after`, at most `limit`, of one item or of all.
+    #[must_use]
+    pub fn stock(&self, after: Option<&StockKey>, limit: usize, item: Option<&ItemId>) -> StockPage {
+        let start = match (after, item) {
+            (Some(key), _) => Bound::Excluded(key.clone()),
+            // The first stock key of an item: the least grade, no owner, no class.
+            (None, Some(item)) => Bound::Included(StockKey::of(item.clone())),
+            (None, None) => Bound::Unbounded,
+        };
+        let mut found = self
+            .cells_from(start)
+            .take_while(|(key, _)| item.is_none_or(|item| key.item <= *item))
+            .filter(|(key, _)| item.is_none_or(|item| key.item == *item));
+        let page: Vec<_> = found.by_ref().take(limit).collect();
+        let next_after = found.next().and(page.last().map(|(key, _)| (*key).clone()));
+        StockPage { levels: page.into_iter().map(|(key, cell)| level(key, cell)).collect(), next_after }
+    }
+}
