@@ -79,7 +79,7 @@ impl DevCa {
         std::fs::create_dir_all(dir).map_err(|error| CertsError::File { path: dir.to_owned(), error })?;
         let ca = Self { dir: dir.to_owned() };
         refuse_existing(&[ca.cert_path(), ca.key_path()])?;
-        let mut params = dated(today(), CA_DAYS);
+        let mut params = dated(CA_DAYS);
         params.distinguished_name.push(DnType::CommonName, "Stockmesh development CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -109,16 +109,18 @@ impl DevCa {
     /// # Errors
     /// [`CertsError::Exists`], [`CertsError::Name`], [`CertsError::File`].
     pub fn issue(&self, name: &str, principals: &[Principal], hosts: &[String]) -> Result<Issued, CertsError> {
-        self.issue_for_days(name, principals, hosts, today(), LEAF_DAYS)
+        self.issue_for_days(name, principals, hosts, LEAF_DAYS)
     }
 
-    /// As [`Self::issue`], valid from the day before `first` for `days`.
-    pub(crate) fn issue_for_days(
+    /// As [`Self::issue`], valid for `days` from today. With a negative number it is over already, to try what happens then.
+    ///
+    /// # Errors
+    /// As [`Self::issue`].
+    pub fn issue_for_days(
         &self,
         name: &str,
         principals: &[Principal],
         hosts: &[String],
-        first: Date,
         days: i64,
     ) -> Result<Issued, CertsError> {
         let (cert_path, key_path) = self.paths_of(name);
@@ -128,7 +130,7 @@ impl DevCa {
 
         let mut all_hosts: Vec<String> = LOCAL_HOSTS.iter().map(|host| (*host).to_owned()).collect();
         all_hosts.extend(hosts.iter().filter(|host| !LOCAL_HOSTS.contains(&host.as_str())).cloned());
-        let mut params = dated(first, days);
+        let mut params = dated(days);
         params.subject_alt_names = CertificateParams::new(all_hosts)?.subject_alt_names;
         for principal in principals {
             let uri = uri_of(principal);
@@ -150,7 +152,7 @@ impl DevCa {
         Ok(Issued {
             files: TlsFiles { ca: Some(self.cert_path()), cert: Some(cert_path), key: Some(key_path) },
             principals: principals.to_vec(),
-            valid_until: last_day(first, days).to_string(),
+            valid_until: last_day(days).to_string(),
         })
     }
 
@@ -178,20 +180,20 @@ fn today() -> Date {
     Timestamp::now().to_zoned(TimeZone::UTC).date()
 }
 
-fn last_day(first: Date, days: i64) -> Date {
-    first.saturating_add(days.days())
+fn last_day(days: i64) -> Date {
+    today().saturating_add(days.days())
 }
 
-/// Valid from the day before `first`: clocks differ.
-fn dated(first: Date, days: i64) -> CertificateParams {
+/// Valid from yesterday, or the day before its end: clocks differ.
+fn dated(days: i64) -> CertificateParams {
     let day = |date: Date| {
         // Month and day of a date are small and positive.
         date_time_ymd(i32::from(date.year()), date.month().unsigned_abs(), date.day().unsigned_abs())
     };
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.not_before = day(first.saturating_sub(1.days()));
-    params.not_after = day(last_day(first, days));
+    params.not_before = day(last_day(days.min(0)).saturating_sub(1.days()));
+    params.not_after = day(last_day(days));
     params
 }
 
@@ -246,6 +248,9 @@ enum CertsCommand {
         /// Another host name or address that the certificate is for
         #[arg(long = "host", value_name = "HOST")]
         hosts: Vec<String>,
+        /// Days that it is valid
+        #[arg(long, default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(i64).range(1..=CA_DAYS))]
+        days: i64,
     },
 }
 
@@ -297,7 +302,7 @@ impl CertsArgs {
                     return Err(CertsError::Name(wrong.id.clone()));
                 }
                 let ca = DevCa::init(dir)?;
-                let until = last_day(today(), CA_DAYS);
+                let until = last_day(CA_DAYS);
                 say(out, &format!("{}  development CA, valid until {until}", ca.cert_path().display()))?;
                 for principal in principals {
                     let issued = ca.issue(&name_of(&principal), std::slice::from_ref(&principal), hosts)?;
@@ -305,8 +310,8 @@ impl CertsArgs {
                 }
                 say(out, "Keep ca-key.pem to yourself: who has it can be anybody.")
             }
-            CertsCommand::Issue { dir, name, principals, hosts } => {
-                let issued = DevCa::open(dir)?.issue(name, &principals.principals(), hosts)?;
+            CertsCommand::Issue { dir, name, principals, hosts, days } => {
+                let issued = DevCa::open(dir)?.issue_for_days(name, &principals.principals(), hosts, *days)?;
                 say_issued(out, &issued)
             }
         }
