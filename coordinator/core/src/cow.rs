@@ -4,6 +4,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 /// A vector in shared chunks of `N` values, grown at its end and changed in place.
@@ -37,16 +38,6 @@ impl<T: Clone, const N: usize> CowVec<T, N> {
         self.chunks.get(index / N)?.get(index % N)
     }
 
-    /// The value at `index`, to be changed.
-    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        let index = index as usize;
-        let chunk = self.chunks.get_mut(index / N)?;
-        if index % N >= chunk.len() {
-            return None;
-        }
-        Arc::make_mut(chunk).get_mut(index % N)
-    }
-
     /// Adds a value; `None` when there are too many to number.
     pub fn push(&mut self, value: T) -> Option<u32> {
         let index = u32::try_from(self.len).ok().filter(|index| *index < u32::MAX)?;
@@ -75,6 +66,21 @@ impl<T: Clone, const N: usize> CowVec<T, N> {
     pub fn iter_from(&self, index: usize) -> impl Iterator<Item = &T> {
         let chunks = self.chunks.get(index / N..).unwrap_or_default();
         chunks.iter().flat_map(|chunk| chunk.iter()).skip(index % N)
+    }
+}
+
+/// Indices that records hold always lead to a record: one that does not is a broken state, and the process must end.
+impl<T: Clone, const N: usize> Index<u32> for CowVec<T, N> {
+    type Output = T;
+
+    fn index(&self, index: u32) -> &T {
+        &self.chunks[index as usize / N][index as usize % N]
+    }
+}
+
+impl<T: Clone, const N: usize> IndexMut<u32> for CowVec<T, N> {
+    fn index_mut(&mut self, index: u32) -> &mut T {
+        &mut Arc::make_mut(&mut self.chunks[index as usize / N])[index as usize % N]
     }
 }
 
@@ -269,7 +275,7 @@ mod tests {
             assert_eq!(vector.push(n), Some(n));
         }
         let before = vector.clone();
-        *vector.get_mut(5).unwrap() = 50;
+        vector[5] = 50;
         assert_eq!((before.get(5), vector.get(5), vector.get(10)), (Some(&5), Some(&50), None));
         assert!(Arc::ptr_eq(&before.chunks[0], &vector.chunks[0]));
         assert!(!Arc::ptr_eq(&before.chunks[1], &vector.chunks[1]));

@@ -22,6 +22,7 @@ mod cow;
 pub mod decide;
 mod read;
 mod records;
+mod rights;
 pub mod snapshot;
 mod state;
 pub mod validate;

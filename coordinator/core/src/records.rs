@@ -125,7 +125,7 @@ pub(crate) struct OrderRecord {
     pub cancels_shortage: bool,
 }
 
-/// A line of an order: 64 bytes. Units in live allocations = ordered - cancelled - waiting - shipped.
+/// A line of an order: 72 bytes. Units in live allocations = ordered - cancelled - waiting - shipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LineRecord {
     pub order: u32,
@@ -141,6 +141,8 @@ pub(crate) struct LineRecord {
     pub shipped: Quantity,
     /// Brought back by customers.
     pub returned: Quantity,
+    /// A node declined some of it: it can't use every cell of its key.
+    pub excludes: bool,
 }
 
 /// An order line's claim on one node: 96 bytes. Dense indices grow with ids, so that an id is found by bisection.

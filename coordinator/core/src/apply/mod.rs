@@ -4,10 +4,74 @@
 //! and changes nothing. Integers only; no clock: the entry's stamp is the time.
 //! Must not know: who leads, who waits, where the log is kept.
 
-use stockmesh_proto::raft::v1::LogEntry;
+mod acknowledge_feed;
+mod allocate_backorders;
+mod apply_facts;
+mod cancel_order;
+pub(crate) mod commit_order;
+mod create_items;
+mod emit;
+mod facts;
+mod initialize_group;
+mod range_items;
+mod recall_rights;
+mod register_node;
+mod remember;
+mod work_off_shortfalls;
+
+use sha2::{Digest, Sha256};
+use stockmesh_proto::FEATURE_LEVEL;
+use stockmesh_proto::common::v1::Principal;
+use stockmesh_proto::raft::v1::{Command, LogEntry, command};
+use stockmesh_types::{LogTime, Reason, Reject};
 
 use crate::State;
-use crate::answer::{Applied, Fault};
+use crate::answer::{Answer, Applied, Fault};
+
+/// Allocations that one command may ask back because of shortfalls; what needs more is continued by
+/// `WorkOffShortfalls`.
+pub(crate) const MAX_ASKED: u32 = 256;
+
+/// A command at work: the state, where it stands in the log, and what comes out.
+pub(crate) struct Tx<'a> {
+    pub state: &'a mut State,
+    /// Of the log entry.
+    pub index: u64,
+    /// Of the command within it.
+    pub position: usize,
+    /// Allocations that this entry has made so far.
+    pub allocations: u32,
+    /// Of the command; caused what is emitted.
+    pub principal: Option<Principal>,
+    pub request_id: String,
+    pub applied: Applied,
+    /// What goes into the digest.
+    pub effects: Vec<u8>,
+    /// Cells whose `returned` grew and whose node was not told yet.
+    pub returned: Vec<(u32, u32)>,
+    /// Allocations that this command may still ask back.
+    pub may_ask: u32,
+}
+
+/// Why a command ends early.
+pub(crate) enum Stop {
+    /// It is refused, and changed nothing.
+    Reject(Reject),
+    /// The replica stops.
+    Fault(Fault),
+}
+
+impl From<Reject> for Stop {
+    fn from(reject: Reject) -> Self {
+        Self::Reject(reject)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
 
 impl State {
     /// Applies the log entry at `index`; log time becomes the maximum of all stamps so far.
@@ -15,7 +79,81 @@ impl State {
     /// # Errors
     /// A [`Fault`]: the replica must stop. The state is then unusable.
     pub fn apply(&mut self, index: u64, entry: &LogEntry) -> Result<Applied, Fault> {
-        let _ = entry;
-        Err(Fault::OutOfOrder { expected: self.applied_index + 1, got: index })
+        if entry.feature_level > FEATURE_LEVEL {
+            return Err(Fault::FeatureLevel { index, needed: entry.feature_level, spoken: FEATURE_LEVEL });
+        }
+        self.pass(index)?;
+        self.feature_level = self.feature_level.max(entry.feature_level);
+        self.log_time = self.log_time.max(LogTime(entry.stamp_ms));
+        let mut tx = Tx {
+            state: self,
+            index,
+            position: 0,
+            allocations: 0,
+            principal: None,
+            request_id: String::new(),
+            applied: Applied::default(),
+            effects: Vec::with_capacity(256),
+            returned: Vec::new(),
+            may_ask: 0,
+        };
+        for (position, command) in entry.commands.iter().enumerate() {
+            tx.position = position;
+            tx.principal.clone_from(&command.principal);
+            tx.request_id.clone_from(&command.request_id);
+            tx.may_ask = MAX_ASKED;
+            let outcome = match tx.run(command) {
+                Ok(answer) => Ok(answer),
+                Err(Stop::Reject(reject)) => Err(reject),
+                Err(Stop::Fault(fault)) => return Err(fault),
+            };
+            let number = outcome.as_ref().err().map_or(0, |reject| reject.reason.number());
+            tx.effects.extend_from_slice(&number.to_be_bytes());
+            tx.applied.outcomes.push(outcome);
+        }
+        let Tx { applied, effects, .. } = tx;
+        let mut hasher = Sha256::new();
+        hasher.update(self.digest);
+        hasher.update(index.to_be_bytes());
+        hasher.update(self.log_time.0.to_be_bytes());
+        hasher.update(effects);
+        self.digest = hasher.finalize().into();
+        Ok(applied)
+    }
+
+    /// Passes an index of the log that holds nothing for the state: a new leader's empty entry, a change of members.
+    ///
+    /// # Errors
+    /// [`Fault::OutOfOrder`] when the index was applied before.
+    pub fn pass(&mut self, index: u64) -> Result<(), Fault> {
+        if index <= self.applied_index {
+            return Err(Fault::OutOfOrder { expected: self.applied_index + 1, got: index });
+        }
+        self.applied_index = index;
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    fn run(&mut self, command: &Command) -> Result<Answer, Stop> {
+        let unknown = Fault::UnknownCommand { index: self.index, position: self.position };
+        let kind = command.kind.as_ref().ok_or(unknown)?;
+        if self.state.group.is_none() && !matches!(kind, command::Kind::InitializeGroup(_)) {
+            let message = "the group has no life yet: its first command has not been committed";
+            return Err(Reject::new(Reason::GroupNotInitialized, message).into());
+        }
+        match kind {
+            command::Kind::InitializeGroup(initialize) => self.initialize_group(initialize),
+            command::Kind::CreateItems(create) => self.once(command, |tx| tx.create_items(create)),
+            command::Kind::RegisterNode(register) => self.once(command, |tx| tx.register_node(register)),
+            command::Kind::RangeItems(range) => self.once(command, |tx| tx.range_items(range)),
+            command::Kind::CancelOrder(cancel) => self.once(command, |tx| tx.cancel_order(cancel)),
+            command::Kind::RecallRights(recall) => self.once(command, |tx| tx.recall_rights(recall)),
+            command::Kind::CommitOrder(commit) => self.commit_order(commit),
+            command::Kind::AllocateBackorders(allocate) => self.allocate_backorders(allocate),
+            command::Kind::ApplyFacts(facts) => self.apply_facts(facts),
+            command::Kind::AcknowledgeFeed(acknowledge) => self.acknowledge_feed(acknowledge),
+            command::Kind::WorkOffShortfalls(work) => self.work_off_shortfalls(work),
+        }
     }
 }

@@ -7,5 +7,8 @@ mod master_data;
 mod orders;
 
 pub use facts::{MAX_CELLS, cut_batch, facts};
+pub(crate) use facts::{cells_of, writer};
+pub(crate) use master_data::{MAX_ITEMS, check_item, check_node};
 pub use master_data::{create_items, range_items, recall_rights, register_node, stock_keys};
+pub(crate) use orders::MAX_LINES;
 pub use orders::{cancel_order, order};

@@ -1,0 +1,179 @@
+//! `CommitOrder`: an order is accepted together with its promises, all or nothing (transition 3).
+//!
+//! Rights are checked here, in the entry that accepts the order: what the leader believed does not count.
+
+use prost::Message;
+use prost::bytes::Bytes;
+use stockmesh_proto::common::v1::{CancelReason, Order, ShortagePolicy};
+use stockmesh_proto::convert::{self, required};
+use stockmesh_proto::feed::v1::OrderPlaced;
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::raft::v1::{CommitOrder, Promise};
+use stockmesh_types::{OrderId, Quantity, Reason, Reject, StockKey, quantity};
+
+use super::{Stop, Tx};
+use crate::answer::Answer;
+use crate::records::{LineRecord, NONE, OrderRecord};
+use crate::rights::NewAllocation;
+use crate::state::full;
+use crate::validate::{MAX_CELLS, MAX_LINES};
+
+/// A line as it will be recorded; the stock key may still have to be interned.
+struct Line {
+    number: u32,
+    item: u32,
+    stock_key: StockKey,
+    ordered: Quantity,
+    promised: Quantity,
+}
+
+impl Tx<'_> {
+    pub(super) fn commit_order(&mut self, command: &CommitOrder) -> Result<Answer, Stop> {
+        let CommitOrder { order, order_hash, promises, sourcing, incarnation } = command;
+        let order = required(order, "order")?;
+        let hash = <[u8; 32]>::try_from(order_hash.as_slice())
+            .map_err(|_| Reject::new(Reason::InvalidValue, "order_hash is not 32 bytes").field("order_hash"))?;
+        let id = OrderId::new(&order.order_id).map_err(|reject| reject.field("order.order_id"))?;
+        if let Some(known) = self.state.order_index.get(id.as_str()) {
+            if self.state.orders[known].hash == hash {
+                return Ok(Answer::OrderPlaced { order_id: id, already_placed: true });
+            }
+            return Err(order_id_reused(&id).into());
+        }
+        self.check_incarnation(*incarnation)?;
+        let lines = self.check_order(order, promises)?;
+        let policy = ShortagePolicy::try_from(order.shortage_policy).unwrap_or(ShortagePolicy::Unspecified);
+        let short: Quantity = lines.iter().map(|line| line.ordered - line.promised).sum();
+        if policy == ShortagePolicy::AllOrNothing && short > 0 {
+            let message = format!("{short} units can't be promised now, and the order is all or nothing");
+            return Err(Reject::new(Reason::InsufficientRights, message).into());
+        }
+
+        let record = OrderRecord {
+            id: id.clone(),
+            order: Bytes::from(order.encode_to_vec()),
+            sourcing: Bytes::from(sourcing.as_ref().map(Message::encode_to_vec).unwrap_or_default()),
+            hash,
+            committed_ms: self.state.log_time.0,
+            first_line: u32::try_from(self.state.lines.len()).map_err(|_| full("order lines"))?,
+            lines: u32::try_from(lines.len()).map_err(|_| full("order lines"))?,
+            open_units: lines.iter().map(|line| line.ordered).sum(),
+            cancels_shortage: policy == ShortagePolicy::Cancel,
+        };
+        let first_line = record.first_line;
+        let index = self.state.orders.push(record).ok_or_else(|| full("orders"))?;
+        self.state.order_index.insert(id.clone(), index);
+        self.state.open_orders += 1;
+        self.effects.extend_from_slice(&hash);
+        self.emit_finance(&Fact::OrderPlaced(OrderPlaced { order: Some(order.clone()) }));
+        self.add_lines(index, &lines)?;
+        for promise in promises {
+            // `check_order` found the line.
+            let at = lines.partition_point(|line| line.number < promise.line);
+            let line = first_line + u32::try_from(at).map_err(|_| full("order lines"))?;
+            let quantity = promise.quantity;
+            self.open_allocation(&NewAllocation { line, node: promise.node_index, quantity, order })?;
+        }
+        for (line, record) in (first_line..).zip(&lines) {
+            let short = record.ordered - record.promised;
+            if policy == ShortagePolicy::Cancel {
+                self.cancel_for_good(line, short, CancelReason::Shortage);
+            } else if short > 0 {
+                self.set_waiting(line, short);
+            }
+        }
+        Ok(Answer::OrderPlaced { order_id: id, already_placed: false })
+    }
+
+    fn check_incarnation(&self, named: u32) -> Result<(), Reject> {
+        let present = self.state.incarnation().map_or(0, |incarnation| incarnation.0);
+        if named == 0 || named == present {
+            return Ok(());
+        }
+        let message = format!("the request names incarnation {named}, and the group is in {present}: send it anew");
+        Err(Reject::new(Reason::StaleIncarnation, message).field("incarnation"))
+    }
+
+    /// Checks lines and promises against each other and against the rights of this moment. Lines come back by number.
+    fn check_order(&self, order: &Order, promises: &[Promise]) -> Result<Vec<Line>, Reject> {
+        if order.lines.is_empty() || order.lines.len() > MAX_LINES {
+            let message = format!("{} lines, and an order holds 1 to {MAX_LINES}", order.lines.len());
+            return Err(Reject::new(Reason::TooManyLines, message).field("order.lines"));
+        }
+        let mut lines = Vec::with_capacity(order.lines.len());
+        for (n, line) in order.lines.iter().enumerate() {
+            let at = |reject: Reject| reject.within(&format!("order.lines[{n}]"));
+            let stock_key = convert::stock_key(&line.stock_key, "stock_key").map_err(at)?;
+            let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item").map_err(at)?;
+            let ordered = quantity::positive(line.quantity, "quantity").map_err(at)?;
+            lines.push(Line { number: line.line, item, stock_key, ordered, promised: 0 });
+        }
+        lines.sort_unstable_by_key(|line| line.number);
+        if let Some(pair) = lines.windows(2).find(|pair| pair[0].number == pair[1].number) {
+            let message = format!("line number {} stands twice", pair[0].number);
+            return Err(Reject::new(Reason::DuplicateLine, message).field("order.lines"));
+        }
+        let mut taken = Vec::with_capacity(promises.len());
+        for promise in promises {
+            let Promise { line, node_index, quantity } = *promise;
+            let known = lines.binary_search_by_key(&line, |line| line.number).ok();
+            let Some(record) = known.map(|at| &mut lines[at]).filter(|_| quantity > 0) else {
+                let message = format!("a promise of {quantity} units names line {line}, which the order does not have");
+                return Err(Reject::new(Reason::InvalidValue, message).field("promises"));
+            };
+            record.promised += quantity;
+            if record.promised > record.ordered {
+                let message = format!("line {line} is promised more than ordered");
+                return Err(Reject::new(Reason::InvalidValue, message).field("promises"));
+            }
+            // A key or cell that nobody granted has no rights.
+            let key = self.state.key_index(&record.stock_key).ok_or_else(rights_changed)?;
+            taken.push((key, node_index, quantity));
+        }
+        taken.sort_unstable();
+        let mut cells = 0;
+        for cell in taken.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            cells += 1;
+            let (key, node, _) = cell[0];
+            let units: Quantity = cell.iter().map(|(_, _, units)| units).sum();
+            if self.state.cell(key, node).is_none_or(|cell| cell.free() < units) {
+                return Err(rights_changed());
+            }
+        }
+        if cells > MAX_CELLS {
+            let message = format!("the promises touch {cells} cells, and a command at most {MAX_CELLS}");
+            return Err(Reject::new(Reason::TooManyCells, message).field("promises"));
+        }
+        Ok(lines)
+    }
+
+    fn add_lines(&mut self, order: u32, lines: &[Line]) -> Result<(), Stop> {
+        for line in lines {
+            let record = LineRecord {
+                order,
+                line: line.number,
+                key: self.intern_key(line.item, &line.stock_key)?,
+                first_allocation: NONE,
+                last_allocation: NONE,
+                ordered: line.ordered,
+                cancelled: 0,
+                waiting: 0,
+                shipped: 0,
+                returned: 0,
+                excludes: false,
+            };
+            self.state.lines.push(record).ok_or_else(|| full("order lines"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer to an order whose id stands for another one.
+pub(crate) fn order_id_reused(id: &OrderId) -> Reject {
+    let message = format!("order {id} exists with another body: give the new order an id of its own");
+    Reject::new(Reason::OrderIdReused, message).field("order.order_id")
+}
+
+fn rights_changed() -> Reject {
+    Reject::new(Reason::RightsChanged, "rights changed between decision and commit: decide again")
+}

@@ -1,0 +1,212 @@
+//! The rules of each fact of a node: what it changes here, and what it must not contradict.
+//!
+//! Counters are cumulative and absolute, merged by maximum: a fact that comes twice changes nothing the second time.
+
+use stockmesh_proto::convert::{self, allocation_id};
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::feed::v1::{
+    AllocationDeclined, CancellationAnswered, ReturnReceived, RightsGranted, ShipmentDispatched, ShortfallReported,
+};
+use stockmesh_types::{Quantity, Reason, Reject};
+
+use super::{Stop, Tx};
+use crate::answer::Notice;
+use crate::rights::Cancelled;
+
+/// The largest cumulative count that a fact may name: sums of them stay far within 64 bits.
+const MAX_TOTAL: Quantity = 1_000_000_000_000_000;
+
+fn total(value: Quantity, field: &str) -> Result<Quantity, Reject> {
+    if (0..=MAX_TOTAL).contains(&value) {
+        return Ok(value);
+    }
+    Err(Reject::new(Reason::InvalidValue, format!("{field} is {value}, and must be 0 to {MAX_TOTAL}")).field(field))
+}
+
+impl Tx<'_> {
+    /// Applies one fact, or refuses it and changes nothing.
+    pub(super) fn apply_fact(&mut self, node: u32, fact: &Fact) -> Result<(), Stop> {
+        match fact {
+            Fact::RightsGranted(granted) => self.rights_granted(node, granted),
+            Fact::ShipmentDispatched(shipment) => self.shipment_dispatched(node, shipment),
+            Fact::AllocationDeclined(declined) => self.allocation_declined(node, declined),
+            Fact::CancellationAnswered(answer) => self.cancellation_answered(node, answer),
+            Fact::ShortfallReported(shortfall) => self.shortfall_reported(node, shortfall),
+            Fact::ReturnReceived(returned) => self.return_received(node, returned),
+            // The node's own movements: the cursor is all that the coordinator keeps of them.
+            Fact::StockReceived(_)
+            | Fact::AllocationAccepted(_)
+            | Fact::ItemPicked(_)
+            | Fact::ItemPacked(_)
+            | Fact::SoldAtCounter(_)
+            | Fact::ReturnInspected(_)
+            | Fact::StockAdjusted(_) => Ok(()),
+            // Never a node's: `apply_facts` has stopped at them before.
+            Fact::ItemRanged(_)
+            | Fact::AllocationOpened(_)
+            | Fact::CancellationRequested(_)
+            | Fact::RightsReturned(_)
+            | Fact::NodeRegistered(_)
+            | Fact::OrderPlaced(_)
+            | Fact::OrderLineCancelled(_) => {
+                Err(Reject::new(Reason::UnknownFact, "not a node's fact").field("entries").into())
+            }
+        }
+    }
+
+    /// The dense index of a stock key that a fact names; its item must be in the catalog.
+    fn fact_key(&mut self, key: &Option<stockmesh_proto::common::v1::StockKey>) -> Result<u32, Stop> {
+        let stock_key = convert::stock_key(key, "stock_key")?;
+        let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item")?;
+        Ok(self.intern_key(item, &stock_key)?)
+    }
+
+    /// The allocation that a fact names; it must be this node's.
+    fn fact_allocation(
+        &self,
+        node: u32,
+        id: &Option<stockmesh_proto::common::v1::AllocationId>,
+    ) -> Result<u32, Reject> {
+        let id = allocation_id(id, "allocation")?;
+        let index = self.state.allocation_index(id).filter(|index| self.state.allocations[*index].node == node);
+        index.ok_or_else(|| {
+            let message = format!("node {} has no allocation {id}", self.state.nodes[node].id);
+            Reject::new(Reason::UnknownAllocation, message).field("allocation")
+        })
+    }
+
+    /// Transition 2: rights are delegated. What a shortfall is owed goes straight back.
+    fn rights_granted(&mut self, node: u32, fact: &RightsGranted) -> Result<(), Stop> {
+        let granted = total(fact.granted_total, "granted_total")?;
+        let key = self.fact_key(&fact.stock_key)?;
+        self.change_cell(key, node, |cell| cell.granted = cell.granted.max(granted))?;
+        Ok(())
+    }
+
+    /// Transition 5. All lines are checked before the first takes effect.
+    fn shipment_dispatched(&mut self, node: u32, fact: &ShipmentDispatched) -> Result<(), Stop> {
+        let mut lines = Vec::with_capacity(fact.lines.len());
+        for (n, line) in fact.lines.iter().enumerate() {
+            let at = |reject: Reject| reject.within(&format!("lines[{n}]"));
+            let index = self.fact_allocation(node, &line.allocation).map_err(at)?;
+            let shipped = total(line.shipped_total, "shipped_total").map_err(at)?;
+            self.fits(index, shipped, 0, "shipped_total").map_err(at)?;
+            lines.push((index, shipped));
+        }
+        for (index, shipped) in lines {
+            self.ship(index, shipped)?;
+        }
+        Ok(())
+    }
+
+    /// I5: shipped + cancelled <= quantity, with the totals that a fact brings.
+    fn fits(&self, allocation: u32, shipped: Quantity, cancelled: Quantity, field: &str) -> Result<(), Reject> {
+        let record = &self.state.allocations[allocation];
+        if record.shipped.max(shipped) + record.cancelled.max(cancelled) <= record.quantity {
+            return Ok(());
+        }
+        let message = format!(
+            "allocation {} of {} units has {} shipped and {} cancelled: {field} goes beyond it",
+            record.id, record.quantity, record.shipped, record.cancelled
+        );
+        Err(Reject::new(Reason::ExceedsAllocation, message).field(field))
+    }
+
+    /// Checks a node's word on what it will not ship.
+    fn cancelled(&self, allocation: u32, cancelled: Quantity, lost: Quantity) -> Result<(), Reject> {
+        let (cancelled, lost) = (total(cancelled, "cancelled_total")?, total(lost, "lost_total")?);
+        self.fits(allocation, 0, cancelled, "cancelled_total")?;
+        let record = &self.state.allocations[allocation];
+        if lost > cancelled || lost - record.lost > (cancelled - record.cancelled).max(0) {
+            let message = format!("{lost} units lost of {cancelled} cancelled, after {} lost", record.lost);
+            return Err(Reject::new(Reason::InvalidValue, message).field("lost_total"));
+        }
+        Ok(())
+    }
+
+    /// Transition 7: a decline frees what is there, and returns what is lost.
+    fn allocation_declined(&mut self, node: u32, fact: &AllocationDeclined) -> Result<(), Stop> {
+        let AllocationDeclined { allocation, cancelled_total, lost_total, reason: _, stock_key: _, lost_quantity: _ } =
+            fact;
+        let index = self.fact_allocation(node, allocation)?;
+        self.cancelled(index, *cancelled_total, *lost_total)?;
+        let before = self.state.allocations[index].cancelled;
+        let word = Cancelled {
+            cancelled_total: *cancelled_total,
+            lost_total: *lost_total,
+            declined: *cancelled_total > before,
+            answers: None,
+        };
+        self.settle(index, &word)?;
+        let quantity = self.state.allocations[index].cancelled - before;
+        if quantity > 0 {
+            let (id, node) = (self.state.allocations[index].id, self.state.nodes[node].id.clone());
+            self.applied.notices.push(Notice::Declined { node, allocation: id, quantity });
+        }
+        Ok(())
+    }
+
+    /// Transition 6: the node's answer to a request, or to an older one.
+    fn cancellation_answered(&mut self, node: u32, fact: &CancellationAnswered) -> Result<(), Stop> {
+        let CancellationAnswered { allocation, requested_total, cancelled_total, lost_total } = fact;
+        let index = self.fact_allocation(node, allocation)?;
+        self.cancelled(index, *cancelled_total, *lost_total)?;
+        let word = Cancelled {
+            cancelled_total: *cancelled_total,
+            lost_total: *lost_total,
+            declined: false,
+            answers: Some(total(*requested_total, "requested_total")?),
+        };
+        self.settle(index, &word)
+    }
+
+    /// Transition 9: the aim is what the node had back when it counted, plus what it is short.
+    fn shortfall_reported(&mut self, node: u32, fact: &ShortfallReported) -> Result<(), Stop> {
+        let level = total(fact.level, "level")?;
+        let returned = total(fact.returned_total, "returned_total")?;
+        let known = fact.stock_key.as_ref().and_then(|key| self.state.wire_key_index(key));
+        let known = known.and_then(|key| self.state.cell(key, node)).map_or(0, |cell| cell.returned);
+        if returned > known {
+            // I4: the node can't have applied more than was committed here.
+            let message = format!("the node has {returned} units back, and {known} were returned to it");
+            return Err(Reject::new(Reason::InvalidValue, message).field("returned_total").into());
+        }
+        let key = self.fact_key(&fact.stock_key)?;
+        self.change_cell(key, node, |cell| {
+            cell.level = level;
+            cell.aim = returned + level;
+        })?;
+        self.break_promises(key, node)?;
+        let notice = Notice::Shortfall {
+            node: self.state.nodes[node].id.clone(),
+            stock_key: self.state.keys[key].key.to_string(),
+            level,
+        };
+        self.applied.notices.push(notice);
+        Ok(())
+    }
+
+    /// A customer's goods came back. Finance judges whether they may; here they are counted.
+    fn return_received(&mut self, node: u32, fact: &ReturnReceived) -> Result<(), Stop> {
+        // Returns of counter sales concern no order.
+        if fact.order_id.is_empty() {
+            return Ok(());
+        }
+        let quantity = total(fact.quantity, "quantity")?;
+        let node = self.state.nodes[node].id.clone();
+        let order = self.state.order_index.get(&fact.order_id).map(|index| &self.state.orders[index]);
+        let Some(line) = order.and_then(|order| self.state.line_index(order, fact.line)) else {
+            let (order_id, line) = (fact.order_id.clone(), fact.line);
+            self.applied.notices.push(Notice::UnmatchedReturn { node, order_id, line, quantity });
+            return Ok(());
+        };
+        let record = &mut self.state.lines[line];
+        record.returned = record.returned.saturating_add(quantity);
+        let (returned, shipped) = (record.returned, record.shipped);
+        if returned > shipped {
+            let (order_id, line) = (fact.order_id.clone(), fact.line);
+            self.applied.notices.push(Notice::ReturnBeyondShipped { node, order_id, line, returned, shipped });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Remembered requests: a repeat gets the first answer, another body is refused, and what may have been forgotten is
+//! never executed.
+//!
+//! At most [`MAX_REMEMBERED`] are kept, for 24 hours of log time. The oldest by its own time goes first, and from then
+//! on every unknown request of that age is refused: an eviction can never let a request run twice.
+
+use std::sync::Arc;
+
+use stockmesh_proto::raft::v1::Command;
+use stockmesh_types::{Reason, Reject, RequestId};
+
+use super::{Stop, Tx};
+use crate::answer::Answer;
+use crate::records::{Remembered, RememberedOutcome};
+
+/// Requests remembered at most, some 200 bytes each.
+pub(crate) const MAX_REMEMBERED: usize = 100_000;
+
+/// How long a request is remembered, log time.
+const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Requests that one command forgets at most because of their age; it adds one, so that the backlog shrinks.
+const FORGOTTEN_AT_ONCE: usize = 16;
+
+impl Tx<'_> {
+    /// Runs a command once for its request id.
+    pub(super) fn once(
+        &mut self,
+        command: &Command,
+        run: impl FnOnce(&mut Self) -> Result<RememberedOutcome, Stop>,
+    ) -> Result<Answer, Stop> {
+        let id = RequestId::new(&command.request_id).map_err(|reject| reject.field("request_id"))?;
+        let hash = <[u8; 32]>::try_from(command.request_hash.as_slice())
+            .map_err(|_| Reject::new(Reason::InvalidValue, "request_hash is not 32 bytes").field("request_hash"))?;
+        if let Some(known) = self.state.requests.get(&id.bytes()) {
+            if known.hash != hash {
+                let message = format!("request {id} came before with another body: draw a new request id");
+                return Err(Reject::new(Reason::RequestIdReused, message).field("request_id").into());
+            }
+            let outcome = known.outcome.clone();
+            return self.answer(&outcome);
+        }
+        self.check_age(id)?;
+        let outcome = match run(self) {
+            Ok(outcome) => outcome,
+            Err(Stop::Reject(reject)) => RememberedOutcome::Refused {
+                reason: reject.reason.number(),
+                message: Arc::from(reject.message),
+                field: Arc::from(reject.field),
+            },
+            Err(Stop::Fault(fault)) => return Err(Stop::Fault(fault)),
+        };
+        let answer = self.answer(&outcome);
+        self.state.requests.insert(id.bytes(), Remembered { hash, outcome });
+        self.forget();
+        answer
+    }
+
+    fn check_age(&self, id: RequestId) -> Result<(), Reject> {
+        let (drawn, now) = (id.time_ms(), self.state.log_time.0);
+        if drawn <= self.state.requests_forgotten_ms || drawn < now - WINDOW_MS {
+            let message = format!(
+                "request {id} is too old to know whether it ran before: look the outcome up, then draw a new id"
+            );
+            return Err(Reject::new(Reason::RequestExpired, message).field("request_id"));
+        }
+        if drawn > now + WINDOW_MS {
+            let message = format!("request {id} was drawn more than 24 hours in the future: check the caller's clock");
+            return Err(Reject::new(Reason::InvalidRequestId, message).field("request_id"));
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            let Some((oldest, _)) = self.state.requests.first() else { return };
+            let oldest = *oldest;
+            let drawn = oldest[..6].iter().fold(0, |ms, byte| (ms << 8) | i64::from(*byte));
+            let expired = drawn < self.state.log_time.0 - WINDOW_MS;
+            if !expired && self.state.requests.len() <= MAX_REMEMBERED {
+                return;
+            }
+            self.state.requests.remove(&oldest);
+            self.state.requests_forgotten_ms = self.state.requests_forgotten_ms.max(drawn);
+        }
+    }
+
+    /// The answer of a remembered outcome: its numbers as they were, its records as they stand.
+    fn answer(&self, outcome: &RememberedOutcome) -> Result<Answer, Stop> {
+        Ok(match outcome {
+            RememberedOutcome::Refused { reason, message, field } => {
+                // A number that was written is never taken off the list; should it be, the refusal stays one.
+                let reason = Reason::from_number(*reason).unwrap_or(Reason::NotAllowed);
+                return Err(Reject::new(reason, message.to_string()).field(field.to_string()).into());
+            }
+            RememberedOutcome::ItemsCreated { created, existing } => {
+                Answer::ItemsCreated { created: *created, existing: *existing }
+            }
+            RememberedOutcome::NodeRegistered { node } => {
+                Answer::NodeRegistered { node: self.state.node_message(&self.state.nodes[*node]) }
+            }
+            RememberedOutcome::ItemsRanged { ranged } => Answer::ItemsRanged { ranged: *ranged },
+            RememberedOutcome::OrderCancelled { order, cancelled, requested } => Answer::OrderCancelled {
+                order_id: self.state.orders[*order].id.clone(),
+                cancelled: *cancelled,
+                requested: *requested,
+            },
+            RememberedOutcome::RightsRecalled { key, node } => {
+                let cell = self.state.cell(*key, *node).copied().unwrap_or(crate::records::Cell::EMPTY);
+                Answer::RightsRecalled { cell: self.state.cell_message(&self.state.keys[*key].key, *node, &cell) }
+            }
+        })
+    }
+}

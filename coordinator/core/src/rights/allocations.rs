@@ -1,0 +1,189 @@
+//! Allocations: opened by a promise, shipped, and cancelled by the node's word only (transitions 3 to 7).
+
+use stockmesh_proto::common::v1::{CancelReason, Order, PartyRef, Place};
+use stockmesh_proto::feed::v1::AllocationOpened;
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_types::{AllocationId, Quantity};
+
+use crate::apply::{Stop, Tx};
+use crate::records::{AllocationRecord, Cell, NONE};
+use crate::state::full;
+
+/// What a promise needs to become work.
+pub(crate) struct NewAllocation<'a> {
+    pub line: u32,
+    pub node: u32,
+    pub quantity: Quantity,
+    /// Order of the line: where it goes, for whom.
+    pub order: &'a Order,
+}
+
+/// A node's word on what of an allocation will not ship.
+pub(crate) struct Cancelled {
+    /// Cumulative.
+    pub cancelled_total: Quantity,
+    /// Cumulative, part of `cancelled_total`.
+    pub lost_total: Quantity,
+    /// By its own decision: the node is not asked again for this line.
+    pub declined: bool,
+    /// The cumulative amount asked that this answers.
+    pub answers: Option<Quantity>,
+}
+
+impl Tx<'_> {
+    /// Promises units of a cell to a line, and opens the work at the node. The caller has checked `free` (I3).
+    pub(crate) fn open_allocation(&mut self, new: &NewAllocation<'_>) -> Result<u32, Stop> {
+        let NewAllocation { line, node, quantity, order } = *new;
+        // Every command runs within a group.
+        let Some(incarnation) = self.state.incarnation() else { return Err(full("incarnations").into()) };
+        let id = AllocationId { incarnation, log_index: self.index, n: self.allocations };
+        self.allocations += 1;
+        let record = self.state.lines[line];
+        let earlier = self.state.cell(record.key, node).map_or(NONE, |cell| cell.last_open);
+        let allocation = AllocationRecord {
+            id,
+            line,
+            node,
+            next_of_line: NONE,
+            earlier_in_cell: earlier,
+            later_in_cell: NONE,
+            declined: false,
+            quantity,
+            shipped: 0,
+            cancelled: 0,
+            lost: 0,
+            requested: 0,
+            ask_customer: 0,
+            ask_broken: 0,
+        };
+        let index = self.state.allocations.push(allocation).ok_or_else(|| full("allocations"))?;
+        if earlier != NONE {
+            self.state.allocations[earlier].later_in_cell = index;
+        }
+        let mine = &mut self.state.lines[line];
+        let last = std::mem::replace(&mut mine.last_allocation, index);
+        if last == NONE {
+            mine.first_allocation = index;
+        } else {
+            self.state.allocations[last].next_of_line = index;
+        }
+        self.change_cell(record.key, node, |cell| {
+            cell.open += quantity;
+            cell.last_open = index;
+        })?;
+        let to = &self.state.nodes[node];
+        let fact = AllocationOpened {
+            allocation: Some(id.into()),
+            epoch: to.epoch,
+            order_id: order.order_id.clone(),
+            line: record.line,
+            stock_key: Some((&self.state.keys[record.key].key).into()),
+            quantity,
+            ship_to: order.ship_to.as_ref().map(Place::clone),
+            customer: order.customer.as_ref().map(PartyRef::clone),
+            channel: order.channel.clone(),
+        };
+        let destination = to.destination;
+        self.emit(destination, Fact::AllocationOpened(fact));
+        Ok(index)
+    }
+
+    /// Units of an allocation left the node (transition 5). The caller has checked that so many were open (I5).
+    pub(crate) fn ship(&mut self, allocation: u32, shipped_total: Quantity) -> Result<(), Stop> {
+        let record = &mut self.state.allocations[allocation];
+        let units = (shipped_total - record.shipped).max(0);
+        if units == 0 {
+            return Ok(());
+        }
+        record.shipped += units;
+        let late = drop_unanswerable(record);
+        let (line, node) = (record.line, record.node);
+        let line = &mut self.state.lines[line];
+        line.shipped += units;
+        let (key, order) = (line.key, line.order);
+        self.change_cell(key, node, |cell| {
+            cell.shipped += units;
+            cell.open -= units;
+            cell.asked -= late;
+        })?;
+        self.close_units(order, units);
+        self.unlink_closed(allocation)?;
+        self.break_promises(key, node)?;
+        Ok(())
+    }
+
+    /// A node's word on an allocation (transitions 6 and 7). The caller has checked it against the quantity (I5).
+    ///
+    /// Units cancelled for whatever reason first fill the customer's open request, then the broken promise's; only what
+    /// is left is sourced anew. Lost units, and those of a broken promise, go to `returned`, never through `free`.
+    pub(crate) fn settle(&mut self, allocation: u32, word: &Cancelled) -> Result<(), Stop> {
+        let Cancelled { cancelled_total, lost_total, declined, answers } = *word;
+        let record = &mut self.state.allocations[allocation];
+        let units = (cancelled_total - record.cancelled).max(0);
+        let lost = (lost_total - record.lost).clamp(0, units);
+        let asked_before = record.ask_broken;
+        let for_customer = units.min(record.ask_customer);
+        let broken = (units - for_customer).min(record.ask_broken);
+        record.cancelled += units;
+        record.lost += lost;
+        record.ask_customer -= for_customer;
+        record.ask_broken -= broken;
+        record.declined |= declined;
+        // Only the answer to the latest amount asked means that it is too late for the rest.
+        if answers.is_some_and(|answered| answered >= record.requested) {
+            record.ask_customer = 0;
+            record.ask_broken = 0;
+        }
+        drop_unanswerable(record);
+        let asked_after = record.ask_broken;
+        let (line, node) = (record.line, record.node);
+        let key = self.state.lines[line].key;
+        self.change_cell(key, node, |cell| {
+            cell.open -= units;
+            cell.returned += units.min(lost + broken);
+            // A loss is owed on top of the shortfall that was reported before it: what covers one does not cover both.
+            cell.aim += lost;
+            cell.asked -= asked_before - asked_after;
+        })?;
+        self.unlink_closed(allocation)?;
+        if declined {
+            self.set_excludes(line);
+        }
+        self.cancel_for_good(line, for_customer, CancelReason::Customer);
+        self.source_anew(line, units - for_customer);
+        self.break_promises(key, node)?;
+        Ok(())
+    }
+
+    /// A closed allocation leaves the list of its cell.
+    fn unlink_closed(&mut self, allocation: u32) -> Result<(), Stop> {
+        let AllocationRecord { line, node, earlier_in_cell, later_in_cell, .. } = self.state.allocations[allocation];
+        let key = self.state.lines[line].key;
+        let listed =
+            later_in_cell != NONE || self.state.cell(key, node).is_some_and(|cell: &Cell| cell.last_open == allocation);
+        if self.state.allocations[allocation].open() > 0 || !listed {
+            return Ok(());
+        }
+        if later_in_cell == NONE {
+            self.change_cell(key, node, |cell| cell.last_open = earlier_in_cell)?;
+        } else {
+            self.state.allocations[later_in_cell].earlier_in_cell = earlier_in_cell;
+        }
+        if earlier_in_cell != NONE {
+            self.state.allocations[earlier_in_cell].later_in_cell = later_in_cell;
+        }
+        let record = &mut self.state.allocations[allocation];
+        record.earlier_in_cell = NONE;
+        record.later_in_cell = NONE;
+        Ok(())
+    }
+}
+
+/// What was asked beyond the units still open can't be answered any more: they are gone. Gives the broken promise's part.
+fn drop_unanswerable(record: &mut AllocationRecord) -> Quantity {
+    let open = record.open();
+    let before = record.ask_broken;
+    record.ask_customer = record.ask_customer.min(open);
+    record.ask_broken = record.ask_broken.min(open);
+    before - record.ask_broken
+}
