@@ -1,7 +1,9 @@
 //! Who may import whom. A core that knows a runtime, a store or a clock is no longer pure; services that know each other
 //! can no longer be upgraded one by one.
 
-use stockmesh_tests::tree::{dependencies, files, read, rust_files};
+use std::process::Command;
+
+use stockmesh_tests::tree::{dependencies, files, read, root, rust_files};
 
 const CORES: [&str; 4] = ["proto/types", "node/core", "coordinator/core", "finance/core"];
 const IMPURE: [&str; 14] = [
@@ -35,6 +37,40 @@ fn cores_depend_on_nothing_impure() {
         assert!(
             !read(&manifest).contains("\"grpc\""),
             "{manifest} turns on the grpc feature of stockmesh-proto: a core imports the plain messages only."
+        );
+    }
+}
+
+#[test]
+fn nothing_impure_comes_in_through_another_dependency() {
+    let impure = ["tokio", "actix", "tonic", "h2", "hyper", "mio", "sled", "rusqlite", "raft", "rand"];
+    for package in ["stockmesh-types", "stockmesh-node-core", "stockmesh-coordinator-core", "stockmesh-finance-core"] {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let output = Command::new(cargo)
+            .args([
+                "tree",
+                "--locked",
+                "--edges",
+                "normal",
+                "--prefix",
+                "none",
+                "--format",
+                "{p}",
+                "--package",
+                package,
+            ])
+            .current_dir(root())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+        let listing = String::from_utf8_lossy(&output.stdout);
+        let names: Vec<_> = listing.lines().filter_map(|line| line.split(' ').next()).collect();
+        assert!(names.contains(&package), "cargo tree lists {names:?}");
+        let found: Vec<_> = names.iter().filter(|name| impure.contains(name)).collect();
+        assert!(
+            found.is_empty(),
+            "{package} pulls in {found:?} through a dependency of its own; `cargo tree --edges normal --package {package} \
+             --invert <name>` shows which: turn that feature off, or keep the dependency to the shell."
         );
     }
 }
