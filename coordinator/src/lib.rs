@@ -1,1 +1,18 @@
-//! Skeleton.
+//! The coordinator's shell: the replica and its driver, the log on disk, the feeds, gRPC, and the command line.
+//!
+//! ```text
+//!   cli ── grpc (handlers, forwarding, feeds) ── driver ── replica (sans-I/O Raft)
+//!               │                                  │  └── storage (log, snapshots)
+//!               └── transport (peers)              └── machine (coordinator core) ── outbox (our feeds)
+//! ```
+//!
+//! Business is decided in `stockmesh-coordinator-core`; nothing here knows what an order means.
+//!
+//! Reading order: [`replica`], [`storage`], [`outbox`], [`machine`], [`driver`].
+
+pub mod driver;
+pub mod fault;
+pub mod machine;
+pub mod outbox;
+pub mod replica;
+pub mod storage;

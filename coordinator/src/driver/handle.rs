@@ -1,0 +1,232 @@
+//! How the rest of the process talks to the driver: bounded queues in, one answer each out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use raft::eraftpb::Message;
+use stockmesh_coordinator_core::Answer;
+use stockmesh_proto::common::v1::Order;
+use stockmesh_proto::entry::Head;
+use stockmesh_proto::raft::v1::{Command, FeedAcknowledgement};
+use stockmesh_types::{Principal, Reason, Reject};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::fault::Fault;
+use crate::machine::SharedState;
+use crate::outbox::Outbox;
+use crate::storage::identity::Identity;
+use crate::storage::snapshots::{Manifest, Snapshots};
+
+/// Requests that may wait; one more is refused as overloaded.
+pub const REQUEST_QUEUE: usize = 4_096;
+/// Raft messages that may wait; one more is dropped, and Raft repeats what matters.
+pub const MESSAGE_QUEUE: usize = 4_096;
+/// Notices of transport and snapshots that may wait; their senders wait.
+pub const CONTROL_QUEUE: usize = 256;
+/// Destinations whose acknowledgements wait to be logged: all that there are, one position each.
+const READ_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of a request.
+pub type Reply = oneshot::Sender<Result<Answer, Reject>>;
+
+/// An order to be decided and placed.
+#[derive(Debug)]
+pub struct OrderRequest {
+    /// Who asks.
+    pub principal: Principal,
+    /// The order, its shape checked.
+    pub order: Order,
+    /// SHA-256 of it as sent.
+    pub hash: [u8; 32],
+    /// Incarnation that the client named; 0: none.
+    pub incarnation: u32,
+}
+
+/// What the driver is asked to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Decide and place an order.
+    Order(Box<OrderRequest>, Reply),
+    /// Log a command.
+    Command(Box<Command>, Reply),
+    /// Say when everything that is committed now has been applied here.
+    Read(oneshot::Sender<()>),
+}
+
+/// What transport and snapshot writers tell the driver.
+pub enum Control {
+    /// A peer can't be reached.
+    Unreachable(u64),
+    /// A snapshot was sent, or failed to be.
+    SnapshotSent {
+        /// Peer.
+        peer: u64,
+        /// It is stored there.
+        arrived: bool,
+    },
+    /// A snapshot was received and is stored; this is the message that announced it.
+    SnapshotReceived(Box<Message>),
+    /// A snapshot was written.
+    SnapshotTaken(Result<Manifest, Fault>),
+    /// Hand leadership over and stop.
+    Shutdown,
+}
+
+/// What this replica is doing, for status, forwarding and health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The leader; 0: none known.
+    pub leader_id: u64,
+    /// This replica leads.
+    pub leads: bool,
+    /// Term.
+    pub term: u64,
+    /// Committed index.
+    pub commit_index: u64,
+    /// Applied index.
+    pub applied_index: u64,
+    /// First index still in the log.
+    pub first_index: u64,
+}
+
+/// The way to the driver. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) identity: Identity,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) messages: mpsc::Sender<Message>,
+    pub(super) control: mpsc::Sender<Control>,
+    pub(super) status: watch::Receiver<NodeStatus>,
+    pub(super) state: SharedState,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) snapshots: Snapshots,
+    /// Latest position of each consumer that pulls here, not logged yet.
+    pub(super) acknowledged: Arc<Mutex<BTreeMap<String, Head>>>,
+}
+
+impl Handle {
+    /// Whose disk this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// What this replica is doing.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        *self.status.borrow()
+    }
+
+    /// Follows [`Self::status`].
+    #[must_use]
+    pub fn watch_status(&self) -> watch::Receiver<NodeStatus> {
+        self.status.clone()
+    }
+
+    /// The applied state.
+    #[must_use]
+    pub fn state(&self) -> &SharedState {
+        &self.state
+    }
+
+    /// The feeds.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The snapshots on disk.
+    #[must_use]
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Places an order. When the caller goes away, the order may be placed all the same.
+    ///
+    /// # Errors
+    /// Whatever the state says against it; `NOT_LEADER`, `OVERLOADED`, `OUTCOME_UNKNOWN`, `SHUTTING_DOWN`.
+    pub async fn place_order(&self, request: OrderRequest) -> Result<Answer, Reject> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Order(Box::new(request), reply))?;
+        answer.await.map_err(|_| shutting_down())?
+    }
+
+    /// Logs a command.
+    ///
+    /// # Errors
+    /// Whatever the state says against it; `NOT_LEADER`, `OVERLOADED`, `OUTCOME_UNKNOWN`, `SHUTTING_DOWN`.
+    pub async fn submit(&self, command: Command) -> Result<Answer, Reject> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Command(Box::new(command), reply))?;
+        answer.await.map_err(|_| shutting_down())?
+    }
+
+    /// Returns when everything that was committed at the call has been applied here.
+    ///
+    /// # Errors
+    /// `OVERLOADED`, `SHUTTING_DOWN`, and `NOT_LEADER` when no quorum confirms in time.
+    pub async fn linearize(&self) -> Result<(), Reject> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Read(reply))?;
+        match tokio::time::timeout(READ_PATIENCE, answer).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(shutting_down()),
+            Err(_) => Err(Reject::new(
+                Reason::NotLeader,
+                "no quorum confirmed the read in time: ask again, or ask with READ_CONSISTENCY_LOCAL",
+            )),
+        }
+    }
+
+    fn ask(&self, request: Request) -> Result<(), Reject> {
+        self.requests.try_send(request).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Reject::new(Reason::Overloaded, format!("{REQUEST_QUEUE} requests wait already: repeat after a delay"))
+            }
+            mpsc::error::TrySendError::Closed(_) => shutting_down(),
+        })
+    }
+
+    /// Hands a peer's message over. False: dropped, because the queue is full. Raft tolerates a lost message, and a
+    /// sender that waited here would only deliver staler ones.
+    #[must_use]
+    pub fn deliver(&self, message: Message) -> bool {
+        self.messages.try_send(message).is_ok()
+    }
+
+    /// Tells the driver something; waits when it is busy. An error means that it has stopped: nothing is left to tell.
+    pub async fn tell(&self, control: Control) {
+        let _ = self.control.send(control).await;
+    }
+
+    /// Notes that a consumer has everything up to `cursor`; the latest of each is logged a few times a second.
+    pub fn note_acknowledged(&self, destination: &str, cursor: Head) {
+        let mut waiting = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting.get_mut(destination) {
+            Some(noted) if noted.seq >= cursor.seq => {}
+            Some(noted) => *noted = cursor,
+            None => {
+                waiting.insert(destination.to_owned(), cursor);
+            }
+        }
+    }
+
+    /// Takes what was noted since, as far as it is news to the state.
+    #[must_use]
+    pub fn take_acknowledged(&self) -> Vec<FeedAcknowledgement> {
+        let waiting = std::mem::take(&mut *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner));
+        let state = self.state.read();
+        waiting
+            .into_iter()
+            .filter(|(destination, cursor)| {
+                state.feed_head(destination).is_some_and(|standing| standing.acknowledged.seq < cursor.seq)
+            })
+            .map(|(destination, cursor)| FeedAcknowledgement { destination, cursor: Some(cursor.to_wire()) })
+            .collect()
+    }
+}
+
+fn shutting_down() -> Reject {
+    Reject::new(Reason::ShuttingDown, "this replica is going down: repeat with the same id, here later or at another")
+}

@@ -1,0 +1,484 @@
+//! The driver: one thread that owns the replica, its log and its state machine, and does what the replica says.
+//!
+//! ```text
+//!   gRPC handlers ──requests──>┐                        ┌──messages──> peers (bounded queues)
+//!   peers ─────────messages───>│ Driver ── Replica ──> ─┤
+//!   transport, snapshots ─────>┘    (effects in order)  ├──> DiskLog: one synced write a turn
+//!   ticks ────────────────────>                         └──> Machine: apply, answer
+//! ```
+//!
+//! Its own thread, because a synced write blocks it. Everything that comes in waits in a bounded queue.
+
+mod flight;
+mod handle;
+mod open;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raft::Storage;
+use raft::eraftpb::{Message, MessageType};
+use stockmesh_proto::raft::v1::{Command, InitializeGroup, command};
+use stockmesh_types::{Principal, PrincipalKind, Reason, Reject};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+
+pub use handle::{Control, Handle, NodeStatus, OrderRequest, Request};
+pub use open::{Opened, open};
+
+use crate::fault::Fault;
+use crate::machine::Machine;
+use crate::replica::{Effect, ProposeError, Replica};
+use crate::storage::identity::Identity;
+use crate::storage::log::{DiskLog, Write};
+use crate::storage::snapshots::{Place, Snapshots};
+use flight::{Flight, Undecided};
+
+/// Messages taken in one go before the replica gets its turn.
+const MESSAGES_AT_ONCE: usize = 1_024;
+/// Promises that one step of the backlog may make.
+const BACKLOG_BUDGET: usize = 64;
+
+/// Where messages to peers go.
+pub trait Peers: Send {
+    /// Hands a message over without waiting. False: it was dropped, because the peer's queue is full.
+    fn send(&mut self, message: Message) -> bool;
+}
+
+/// When snapshots are taken, and what stays of the log behind them.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPolicy {
+    /// After this many applied entries.
+    pub every_entries: u64,
+    /// Or after this many bytes of them.
+    pub every_bytes: u64,
+    /// Entries that stay behind a snapshot, for followers that are only a little late.
+    pub keep_entries: u64,
+}
+
+/// How the driver runs.
+#[derive(Clone, Debug)]
+pub struct DriverOptions {
+    /// Length of a tick.
+    pub tick: Duration,
+    /// Snapshots.
+    pub snapshots: SnapshotPolicy,
+    /// Finance participants of a fresh group: ids.
+    pub finance: Vec<String>,
+    /// Wall clock, milliseconds since 1970-01-01T00:00:00Z.
+    pub clock: fn() -> i64,
+}
+
+/// The driver. See the module.
+pub struct Driver<P: Peers> {
+    identity: Identity,
+    options: DriverOptions,
+    replica: Replica<DiskLog>,
+    log: DiskLog,
+    machine: Machine,
+    snapshots: Snapshots,
+    peers: P,
+    flight: Flight,
+    reads: BTreeMap<u64, oneshot::Sender<()>>,
+    next_read: u64,
+    again: Vec<Undecided>,
+    status: watch::Sender<NodeStatus>,
+    control: mpsc::WeakSender<Control>,
+    led: bool,
+    initializing: bool,
+    /// A step of the backlog is in flight, or the last one got nowhere: not before the next tick.
+    backlog_busy: bool,
+    backlog_rests: bool,
+    last_snapshot: Place,
+    applied_bytes: u64,
+    snapshotting: bool,
+    leaving: Option<u32>,
+}
+
+/// The ends of the queues that the driver takes from.
+pub struct Inbox {
+    requests: mpsc::Receiver<Request>,
+    messages: mpsc::Receiver<Message>,
+    control: mpsc::Receiver<Control>,
+}
+
+impl<P: Peers> Driver<P> {
+    /// Puts an opened replica together with its peers. `life` differs from that of every earlier start.
+    ///
+    /// # Errors
+    /// When Raft refuses the log.
+    pub fn new(opened: Opened, peers: P, options: DriverOptions) -> Result<(Self, Inbox, Handle), Fault> {
+        let Opened { identity, settings, log, machine, snapshots, snapshot } = opened;
+        let replica = Replica::new(&settings, log.clone())?;
+        let (request_sender, requests) = mpsc::channel(handle::REQUEST_QUEUE);
+        let (message_sender, messages) = mpsc::channel(handle::MESSAGE_QUEUE);
+        let (control_sender, control) = mpsc::channel(handle::CONTROL_QUEUE);
+        let (status, status_receiver) = watch::channel(NodeStatus::default());
+        let handle = Handle {
+            identity,
+            requests: request_sender,
+            messages: message_sender,
+            control: control_sender.clone(),
+            status: status_receiver,
+            state: machine.state(),
+            outbox: machine.outbox().clone(),
+            snapshots: snapshots.clone(),
+            acknowledged: Arc::default(),
+        };
+        let driver = Self {
+            identity,
+            options,
+            replica,
+            log,
+            machine,
+            snapshots,
+            peers,
+            flight: Flight::default(),
+            reads: BTreeMap::new(),
+            next_read: 1,
+            again: Vec::new(),
+            status,
+            control: control_sender.downgrade(),
+            led: false,
+            initializing: false,
+            backlog_busy: false,
+            backlog_rests: false,
+            last_snapshot: snapshot,
+            applied_bytes: 0,
+            snapshotting: false,
+            leaving: None,
+        };
+        Ok((driver, Inbox { requests, messages, control }, handle))
+    }
+
+    /// Runs until it is told to stop, or a fault. Call it on a thread of its own: it blocks while it writes.
+    ///
+    /// # Errors
+    /// [`Fault`]: the process must stop.
+    pub fn run(mut self, inbox: Inbox) -> Result<(), Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Fault::Thread)?;
+        runtime.block_on(self.serve(inbox))
+    }
+
+    async fn serve(&mut self, mut inbox: Inbox) -> Result<(), Fault> {
+        let mut ticker = tokio::time::interval(self.options.tick);
+        // After a stall, time goes on from where it was: a burst of ticks would start an election for nothing.
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.turns()?;
+        self.publish();
+        loop {
+            let mut ticked = false;
+            tokio::select! {
+                biased;
+                _ = ticker.tick() => ticked = true,
+                Some(control) = inbox.control.recv() => self.control(control)?,
+                Some(message) = inbox.messages.recv() => self.replica.step(message),
+                Some(request) = inbox.requests.recv(), if self.flight.has_room() => self.request(request),
+                else => return Ok(()),
+            }
+            while let Ok(control) = inbox.control.try_recv() {
+                self.control(control)?;
+            }
+            // Before the tick: heartbeats that came during a stall must count before time does.
+            for _ in 0..MESSAGES_AT_ONCE {
+                let Ok(message) = inbox.messages.try_recv() else { break };
+                self.replica.step(message);
+            }
+            if ticked {
+                self.tick();
+            }
+            for undecided in std::mem::take(&mut self.again) {
+                self.order(undecided);
+            }
+            while self.flight.has_room()
+                && let Ok(request) = inbox.requests.try_recv()
+            {
+                self.request(request);
+            }
+            self.backlog();
+            self.propose();
+            self.turns()?;
+            self.maybe_snapshot()?;
+            self.publish();
+            if self.may_leave() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.replica.tick();
+        self.backlog_rests = false;
+        let gone: Vec<u64> = self.reads.iter().filter(|(_, reply)| reply.is_closed()).map(|(id, _)| *id).collect();
+        for ticket in gone {
+            self.reads.remove(&ticket);
+            self.replica.forget_read(ticket);
+        }
+        if let Some(ticks) = &mut self.leaving {
+            *ticks = ticks.saturating_sub(1);
+        }
+        self.initialize();
+    }
+
+    fn control(&mut self, control: Control) -> Result<(), Fault> {
+        match control {
+            Control::Unreachable(peer) => self.replica.report_unreachable(peer),
+            Control::SnapshotSent { peer, arrived } => {
+                tracing::info!(peer, arrived, "sending a snapshot ended");
+                self.replica.report_snapshot(peer, arrived);
+            }
+            Control::SnapshotReceived(message) => self.replica.step(*message),
+            Control::SnapshotTaken(taken) => self.snapshot_taken(taken)?,
+            Control::Shutdown => {
+                let heir = self.replica.hand_over();
+                tracing::info!(?heir, "stopping");
+                // Twice an election's patience for the heir to take over.
+                self.leaving = Some(if heir.is_some() { 16 } else { 0 });
+            }
+        }
+        Ok(())
+    }
+
+    fn may_leave(&self) -> bool {
+        self.leaving.is_some_and(|ticks| ticks == 0 || !self.replica.leads())
+    }
+
+    fn request(&mut self, request: Request) {
+        match request {
+            Request::Order(request, reply) => self.order(Undecided::new(request, reply)),
+            Request::Command(command, reply) => {
+                if self.takes_writes() {
+                    self.flight.command(*command, reply);
+                    self.propose_full();
+                } else {
+                    // A caller that has gone away needs no answer.
+                    let _ = reply.send(Err(not_leader()));
+                }
+            }
+            Request::Read(reply) => {
+                let ticket = self.next_read;
+                self.next_read += 1;
+                self.reads.insert(ticket, reply);
+                self.replica.read(ticket);
+            }
+        }
+    }
+
+    fn order(&mut self, undecided: Undecided) {
+        if !self.takes_writes() {
+            undecided.refuse(not_leader());
+            return;
+        }
+        let state = self.machine.state();
+        self.flight.order(self.replica.next_proposal(), &state.read(), undecided);
+        self.propose_full();
+    }
+
+    fn takes_writes(&self) -> bool {
+        self.replica.leads() && self.leaving.is_none()
+    }
+
+    /// The first leader of a fresh group gives it its number, life and finance.
+    fn initialize(&mut self) {
+        if self.initializing || !self.takes_writes() || self.machine.state().read().group().is_some() {
+            return;
+        }
+        self.initializing = true;
+        let finance = self.options.finance.iter().map(|id| format!("finance/{id}")).collect();
+        let first = InitializeGroup { group: self.identity.group, incarnation: self.identity.incarnation, finance };
+        self.flight.initialize(Command {
+            principal: Some((&self.principal()).into()),
+            kind: Some(command::Kind::InitializeGroup(first)),
+            ..Command::default()
+        });
+    }
+
+    fn backlog(&mut self) {
+        if self.backlog_busy || self.backlog_rests || !self.takes_writes() {
+            return;
+        }
+        let state = self.machine.state();
+        let state = state.read();
+        if state.backlog_nonempty() {
+            let principal = self.principal();
+            self.backlog_busy = self.flight.backlog(self.replica.next_proposal(), &state, BACKLOG_BUDGET, &principal);
+        }
+    }
+
+    fn principal(&self) -> Principal {
+        Principal { kind: PrincipalKind::Coordinator, id: self.identity.replica_id.to_string() }
+    }
+
+    fn propose_full(&mut self) {
+        if self.flight.is_full() {
+            self.propose();
+        }
+    }
+
+    /// Proposes what was gathered as one log entry.
+    fn propose(&mut self) {
+        if self.flight.is_empty() {
+            return;
+        }
+        let number = self.replica.next_proposal();
+        // Log time never runs backwards, whatever this replica's clock does.
+        let stamp_ms = (self.options.clock)().max(self.machine.state().read().log_time().0);
+        let entry = self.flight.take_entry(self.identity.replica_id, number, stamp_ms);
+        match self.replica.propose(entry) {
+            Ok(number) => self.flight.proposed(number),
+            Err(error) => {
+                let reject = match error {
+                    ProposeError::NotLeader => not_leader(),
+                    ProposeError::Busy => Reject::new(Reason::Overloaded, error.to_string()),
+                };
+                self.flight.refused(number, &reject);
+                self.backlog_busy = false;
+                self.initializing = false;
+            }
+        }
+    }
+
+    /// Lets the replica have its turns until it has nothing left to do.
+    fn turns(&mut self) -> Result<(), Fault> {
+        loop {
+            // Fields apart, because a turn borrows the replica.
+            let Self { replica, log, machine, snapshots, peers, flight, reads, .. } = self;
+            let Some(mut turn) = replica.turn() else { break };
+            let mut unreachable = Vec::new();
+            while let Some(effect) = turn.next()? {
+                match effect {
+                    Effect::Send(messages) => {
+                        for message in messages {
+                            let (to, is_snapshot) = (message.to, message.get_msg_type() == MessageType::MsgSnapshot);
+                            if !peers.send(message) {
+                                unreachable.push((to, is_snapshot));
+                            }
+                        }
+                    }
+                    Effect::Install(metadata) => {
+                        let place = Place { index: metadata.index, term: metadata.term };
+                        tracing::info!(index = place.index, term = place.term, "installing a snapshot");
+                        let manifest = machine.install(snapshots, place)?;
+                        log.offer_snapshot(manifest.metadata());
+                        self.last_snapshot = place;
+                        self.applied_bytes = 0;
+                    }
+                    Effect::Persist { snapshot, entries, hard_state, sync } => {
+                        log.write(Write { snapshot, entries, hard_state, members: None }, sync)?;
+                    }
+                    Effect::PersistCommit(commit) => log.write_commit(commit)?,
+                    Effect::PersistMembers(members) => {
+                        log.write(Write { members: Some(members), ..Write::default() }, false)?;
+                    }
+                    Effect::Apply(entries) => {
+                        self.applied_bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+                        for done in machine.apply(&entries)? {
+                            let Some(number) = done.proposal else { continue };
+                            let landed = flight.landed(number, done.outcomes);
+                            self.again.extend(landed.again);
+                            if let Some(moved) = landed.backlog {
+                                self.backlog_busy = false;
+                                self.backlog_rests = moved == 0;
+                            }
+                        }
+                    }
+                    Effect::Unknown(numbers) => flight.unknown(&numbers),
+                    Effect::Readable(tickets) => {
+                        for reply in tickets.iter().filter_map(|ticket| reads.remove(ticket)) {
+                            // A reader that has gone away needs no answer.
+                            let _ = reply.send(());
+                        }
+                    }
+                }
+            }
+            for (peer, is_snapshot) in unreachable {
+                self.replica.report_unreachable(peer);
+                if is_snapshot {
+                    self.replica.report_snapshot(peer, false);
+                }
+            }
+        }
+        let leads = self.replica.leads();
+        if self.led != leads {
+            self.led = leads;
+            let term = self.replica.status().term;
+            tracing::info!(leads, term, "leadership changed");
+            self.flight.forget_decisions();
+            (self.initializing, self.backlog_busy, self.backlog_rests) = (false, false, false);
+        }
+        Ok(())
+    }
+
+    fn maybe_snapshot(&mut self) -> Result<(), Fault> {
+        let policy = self.options.snapshots;
+        let (index, term) = self.replica.applied();
+        let entries = index.saturating_sub(self.last_snapshot.index);
+        if self.snapshotting
+            || entries == 0
+            || (entries < policy.every_entries && self.applied_bytes < policy.every_bytes)
+        {
+            return Ok(());
+        }
+        let Some(control) = self.control.upgrade() else { return Ok(()) };
+        let place = Place { index, term };
+        let job = self.machine.begin_snapshot(self.identity, place, &self.replica.members());
+        let snapshots = self.snapshots.clone();
+        self.snapshotting = true;
+        self.applied_bytes = 0;
+        std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .spawn(move || {
+                let taken = job.write(&snapshots);
+                // The driver has stopped when this fails: nobody is left to tell.
+                let _ = control.blocking_send(Control::SnapshotTaken(taken));
+            })
+            .map_err(Fault::Thread)?;
+        Ok(())
+    }
+
+    fn snapshot_taken(&mut self, taken: Result<crate::storage::snapshots::Manifest, Fault>) -> Result<(), Fault> {
+        self.snapshotting = false;
+        let manifest = taken?;
+        let place = manifest.place();
+        if place <= self.last_snapshot {
+            // A newer one was installed meanwhile.
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut self.last_snapshot, place);
+        self.log.offer_snapshot(manifest.metadata());
+        // Behind the snapshot only, which is synced, and so are the feeds up to it.
+        self.log.compact(place.index.saturating_sub(self.options.snapshots.keep_entries))?;
+        self.snapshots.remove_before(before)?;
+        let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
+        tracing::info!(index = place.index, bytes, files = manifest.files.len(), "took a snapshot");
+        let log = self.log.clone();
+        std::thread::Builder::new()
+            .name("log-purge".to_owned())
+            .spawn(move || {
+                if let Err(error) = log.purge() {
+                    tracing::warn!(%error, "the log's old files could not be removed: the disk fills up");
+                }
+            })
+            .map_err(Fault::Thread)?;
+        Ok(())
+    }
+
+    fn publish(&self) {
+        let status = self.replica.status();
+        let now = NodeStatus {
+            leader_id: status.leader_id,
+            leads: status.leads,
+            term: status.term,
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            // Kept in memory: it does not fail.
+            first_index: self.log.first_index().unwrap_or(0),
+        };
+        self.status.send_if_modified(|before| std::mem::replace(before, now) != now);
+    }
+}
+
+fn not_leader() -> Reject {
+    Reject::new(Reason::NotLeader, "this replica does not lead")
+}

@@ -1,0 +1,242 @@
+//! The state machine that the log drives: the core's state and the feeds that it emits, moving together.
+//!
+//! One thread applies; readers take the read lock for as long as they copy an answer. It must not know Raft's messages,
+//! nor who waits for an answer.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use prost::Message;
+use raft::eraftpb::ConfState;
+use stockmesh_coordinator_core::{Answer, FeedStanding, Notice, Snapshot, SnapshotChunk, State};
+use stockmesh_proto::raft::v1::LogEntry;
+use stockmesh_types::Reject;
+
+use crate::fault::Fault;
+use crate::outbox::{Outbox, Pin};
+use crate::replica::Committed;
+use crate::storage::StorageFault;
+use crate::storage::identity::{FORMAT, Identity};
+use crate::storage::snapshots::{Manifest, Place, Snapshots};
+
+/// File of a snapshot that holds the state's chunks.
+const STATE_FILE: &str = "state";
+/// A longer part of a chunk's frame is damage.
+const MAX_CHUNK_BYTES: usize = 64 << 20;
+
+/// The state, shared with readers.
+#[derive(Clone, Default)]
+pub struct SharedState(Arc<RwLock<State>>);
+
+impl SharedState {
+    /// For as long as an answer is copied: `apply` waits meanwhile.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        // Only a panic of the applying thread poisons it, and that ends the process.
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What one of our own entries came to.
+#[derive(Debug)]
+pub struct Done {
+    /// Its number, when somebody waits here.
+    pub proposal: Option<u64>,
+    /// One for each command.
+    pub outcomes: Vec<Result<Answer, Reject>>,
+}
+
+/// State and feeds.
+pub struct Machine {
+    state: SharedState,
+    outbox: Arc<Outbox>,
+}
+
+impl Machine {
+    /// On an opened outbox, before the first entry.
+    #[must_use]
+    pub fn new(outbox: Arc<Outbox>) -> Self {
+        Self { state: SharedState::default(), outbox }
+    }
+
+    /// The state, for readers.
+    #[must_use]
+    pub fn state(&self) -> SharedState {
+        self.state.clone()
+    }
+
+    /// The feeds.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// Applies committed entries in order, and makes what they emitted readable.
+    ///
+    /// # Errors
+    /// [`Fault`]: the replica must stop.
+    pub fn apply(&self, entries: &[Committed]) -> Result<Vec<Done>, Fault> {
+        let (mut done, mut emitted, mut notices) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
+        {
+            let mut state = self.state.0.write().unwrap_or_else(PoisonError::into_inner);
+            for Committed { index, term: _, data, proposal } in entries {
+                if data.is_empty() {
+                    // A new leader's first entry, or a change of members: nothing of ours.
+                    continue;
+                }
+                let entry =
+                    LogEntry::decode(data.clone()).map_err(|error| Fault::Undecodable { index: *index, error })?;
+                let applied = state.apply(*index, &entry)?;
+                emitted.extend(applied.emitted);
+                notices.extend(applied.notices);
+                done.push(Done { proposal: *proposal, outcomes: applied.outcomes });
+            }
+        }
+        for one in emitted {
+            self.outbox.append(&one.destination, one.entry)?;
+        }
+        self.outbox.flush()?;
+        for outcome in done.iter().flat_map(|done| &done.outcomes) {
+            if let Ok(Answer::FeedAcknowledged { destination, cursor }) = outcome {
+                self.outbox.acknowledge(destination, cursor.seq)?;
+            }
+        }
+        notices.iter().for_each(tell);
+        Ok(done)
+    }
+
+    /// Replaces state and feeds by a snapshot on disk.
+    ///
+    /// # Errors
+    /// [`Fault`]: the replica must stop.
+    pub fn install(&self, snapshots: &Snapshots, place: Place) -> Result<Manifest, Fault> {
+        let manifest = snapshots.verify(place)?;
+        let state = State::restore(read_chunks(&snapshots.read(place, STATE_FILE)?)?)?;
+        let has = |name: &str| manifest.files.iter().any(|file| file.name == name);
+        self.outbox.install(state.feed_heads(), |destination| {
+            let name = feed_file(destination);
+            has(&name).then(|| snapshots.file(place, &name)).transpose()
+        })?;
+        *self.state.0.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(manifest)
+    }
+
+    /// What a snapshot is written from, on another thread: shares the state, and keeps feeds from being deleted.
+    #[must_use]
+    pub fn begin_snapshot(&self, identity: Identity, place: Place, members: &ConfState) -> SnapshotJob {
+        SnapshotJob {
+            snapshot: self.state.read().snapshot(),
+            outbox: self.outbox.clone(),
+            _pin: self.outbox.pin(),
+            manifest: Manifest {
+                format: FORMAT,
+                group: identity.group,
+                incarnation: identity.incarnation,
+                index: place.index,
+                term: place.term,
+                voters: members.voters.clone(),
+                learners: members.learners.clone(),
+                files: Vec::new(),
+            },
+        }
+    }
+}
+
+/// A snapshot to be written.
+pub struct SnapshotJob {
+    snapshot: Snapshot,
+    outbox: Arc<Outbox>,
+    _pin: Pin,
+    manifest: Manifest,
+}
+
+impl SnapshotJob {
+    /// Writes it. When this returns, the log may be compacted behind it: the feeds up to it are synced as well.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn write(self, snapshots: &Snapshots) -> Result<Manifest, Fault> {
+        self.outbox.sync()?;
+        let mut partial = snapshots.begin("taken")?;
+        partial.add(STATE_FILE, |out| {
+            for chunk in self.snapshot.chunks() {
+                write_chunk(&chunk, out).map_err(StorageFault::io("could not write", Path::new(STATE_FILE)))?;
+            }
+            Ok(())
+        })?;
+        let standings: Vec<FeedStanding> = self.snapshot.state().feed_heads().collect();
+        for standing in standings.iter().filter(|standing| standing.acknowledged.seq < standing.head.seq) {
+            partial.add(&feed_file(&standing.feed.destination), |out| {
+                self.outbox.export(standing, out).map_err(|fault| StorageFault::Corrupt(fault.to_string()))
+            })?;
+        }
+        Ok(partial.finish(self.manifest)?)
+    }
+}
+
+fn feed_file(destination: &str) -> String {
+    format!("outbox-{}", destination.replace('/', "."))
+}
+
+/// Frame: length of name (u32), name, version (u32), checksum (32), length of bytes (u32), bytes. Big-endian.
+fn write_chunk(chunk: &SnapshotChunk, out: &mut dyn Write) -> std::io::Result<()> {
+    let SnapshotChunk { name, version, checksum, bytes } = chunk;
+    let length = |bytes: usize| u32::try_from(bytes).map_err(std::io::Error::other);
+    out.write_all(&length(name.len())?.to_be_bytes())?;
+    out.write_all(name.as_bytes())?;
+    out.write_all(&version.to_be_bytes())?;
+    out.write_all(checksum)?;
+    out.write_all(&length(bytes.len())?.to_be_bytes())?;
+    out.write_all(bytes)
+}
+
+fn read_chunks(mut file: &[u8]) -> Result<Vec<SnapshotChunk>, StorageFault> {
+    let mut chunks = Vec::new();
+    while !file.is_empty() {
+        let chunk = read_chunk(&mut file)
+            .map_err(|error| StorageFault::Corrupt(format!("chunk {} of a snapshot: {error}", chunks.len())))?;
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}
+
+fn read_chunk(file: &mut &[u8]) -> std::io::Result<SnapshotChunk> {
+    let name = read_part(file)?;
+    let mut version = [0; 4];
+    file.read_exact(&mut version)?;
+    let mut checksum = [0; 32];
+    file.read_exact(&mut checksum)?;
+    let bytes = read_part(file)?;
+    Ok(SnapshotChunk {
+        name: String::from_utf8(name).map_err(std::io::Error::other)?,
+        version: u32::from_be_bytes(version),
+        checksum,
+        bytes: bytes.into(),
+    })
+}
+
+fn read_part(file: &mut &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    file.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > MAX_CHUNK_BYTES || length > file.len() {
+        return Err(std::io::Error::other("a length is beyond the file"));
+    }
+    let mut bytes = vec![0; length];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What apply noticed, for people. Every replica says it: each has its own log.
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::NodeConnected { node, epoch } => tracing::info!(%node, %epoch, "node connected for the first time"),
+        Notice::Shortfall { node, stock_key, level } => {
+            tracing::info!(%node, stock_key, level, "node reported a shortfall level");
+        }
+        Notice::Declined { node, allocation, quantity } => {
+            tracing::info!(%node, %allocation, quantity, "node declined work");
+        }
+        other => tracing::info!(notice = ?other, "oddity in a node's facts"),
+    }
+}
