@@ -1,0 +1,446 @@
+//! What the books remember between facts: nodes, sales and their lines, stock and its cost layers, issues, returns,
+//! business documents, and facts that wait.
+//!
+//! Records are values. Where they are kept is the business of whoever implements [`Records`]; changes come back as
+//! [`crate::books::Changes`], to be written together with the entries that they belong to.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use stockmesh_types::{Currency, ItemId, LegalEntity, NodeId, StockKey};
+
+use crate::accounts::Role;
+use crate::journal::{LedgerHead, Source};
+
+/// A node, as registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Whose books its stock is in.
+    pub entity: LegalEntity,
+}
+
+/// A tax of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tax {
+    /// Who levies it.
+    pub jurisdiction: String,
+    /// Due on prepayments too.
+    pub vat: bool,
+    /// Rate, parts per million.
+    pub rate_ppm: u32,
+    /// Minor units.
+    pub tax_minor: i64,
+}
+
+/// Prices of a quantity of goods, minor units, tax excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Before discounts.
+    pub sales_minor: i64,
+    /// Granted by the retailer.
+    pub discount_minor: i64,
+    /// Paid by a manufacturer.
+    pub coupon_minor: i64,
+    /// Taxes.
+    pub taxes: Vec<Tax>,
+}
+
+/// A sale: an order (`order:<id>`) or a till document (`sale:<node>:<id>`).
+pub type SaleId = String;
+
+/// Names the id of an order's sale.
+#[must_use]
+pub fn order_key(order_id: &str) -> SaleId {
+    format!("order:{order_id}")
+}
+
+/// Names the id of a till document's sale.
+#[must_use]
+pub fn counter_key(node: &str, sale_id: &str) -> SaleId {
+    format!("sale:{node}:{sale_id}")
+}
+
+/// How a sale is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settlement {
+    /// Captured when the order was placed.
+    Deposit,
+    /// Captured when goods leave.
+    Psp,
+    /// Invoiced.
+    Receivable,
+    /// At a counter.
+    Cash,
+    /// At a counter.
+    Card,
+}
+
+impl Settlement {
+    /// Its account.
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Self::Deposit => Role::CustomerDeposits,
+            Self::Psp => Role::PspClearing,
+            Self::Receivable => Role::AccountsReceivable,
+            Self::Cash => Role::CashClearing,
+            Self::Card => Role::CardClearing,
+        }
+    }
+}
+
+/// Head of a sale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sale {
+    /// Entity that holds the deposit (orders), or sold (counter).
+    pub entity: LegalEntity,
+    /// Channel.
+    pub channel: String,
+    /// Currency of its prices.
+    pub currency: Currency,
+    /// How it is paid.
+    pub settlement: Settlement,
+    /// Numbers of its lines.
+    pub lines: Vec<u32>,
+}
+
+/// Units of a line that left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supply {
+    /// The issue that took them from stock.
+    pub issue: IssueId,
+    /// Units.
+    pub quantity: i64,
+}
+
+/// A line of a sale.
+///
+/// Its units are numbered `0..quantity`. Supplies take them from the bottom in the order in which they are posted,
+/// cancellations from the top: what has been shipped, and what cancelled, then has the same amounts in whatever order the
+/// facts arrive, and both add up to the line when nothing is left. Returns take the shipped units from the bottom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaleLine {
+    /// What was sold.
+    pub stock_key: StockKey,
+    /// Units ordered.
+    pub quantity: i64,
+    /// Price of all of them.
+    pub price: Price,
+    /// Units supplied, with revenue posted.
+    pub shipped: i64,
+    /// Units that will not be supplied.
+    pub cancelled: i64,
+    /// Units that came back.
+    pub returned: i64,
+    /// Supplies, in the order posted.
+    pub supplies: Vec<Supply>,
+}
+
+/// Stock of one stock key at one node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CellKey {
+    /// Node.
+    pub node: NodeId,
+    /// Stock key.
+    pub stock_key: StockKey,
+}
+
+impl CellKey {
+    /// Item.
+    #[must_use]
+    pub fn item(&self) -> &ItemId {
+        &self.stock_key.item
+    }
+}
+
+/// A number of units at a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitCost {
+    /// Units.
+    pub quantity: i64,
+    /// Their cost, minor units.
+    pub value_minor: i64,
+}
+
+/// Units of an issue that took from a layer whose value is not settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taker {
+    /// Issue.
+    pub issue: IssueId,
+    /// First of its units.
+    pub from: i64,
+    /// End of its units.
+    pub to: i64,
+    /// The layer's unit that its unit `from` is.
+    pub at: i64,
+}
+
+/// Units that arrived together, at one cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Number within the cell, from 1: the FIFO key, given in the order of the node's feed.
+    pub number: u64,
+    /// Units that arrived.
+    pub quantity: i64,
+    /// Cost of all of them, minor units.
+    pub value_minor: i64,
+    /// Units that left, from the first on.
+    pub taken: i64,
+    /// Whether the value is final. It is not, while goods came back whose original cost is not known.
+    pub settled: bool,
+    /// Who took from it while it is not settled.
+    pub takers: Vec<Taker>,
+}
+
+/// Units that left before their receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreceived {
+    /// Issue.
+    pub issue: IssueId,
+    /// First of its units.
+    pub from: i64,
+    /// End of its units.
+    pub to: i64,
+    /// Provisional cost posted, minor units.
+    pub value_minor: i64,
+}
+
+/// Cost layers of one cell, first in, first out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Currency of its costs; set by the first of them.
+    pub currency: Option<Currency>,
+    /// Number of the next layer, less 1.
+    pub last_layer: u64,
+    /// Layers with units left, or not settled; oldest first.
+    pub layers: VecDeque<Layer>,
+    /// Cost of the last receipt: what units are valued at that are found, or sold ahead of their receipt.
+    pub last_cost: Option<UnitCost>,
+    /// Units that left before their receipt, oldest first.
+    pub unreceived: VecDeque<Unreceived>,
+    /// Units in layers.
+    pub quantity: i64,
+    /// Value of those, minor units.
+    pub value_minor: i64,
+    /// Units that came back and are not inspected.
+    pub pending_quantity: i64,
+    /// Value of those, minor units.
+    pub pending_value_minor: i64,
+}
+
+/// One taking of units from stock: a shipment's or counter sale's line, a loss. `<document>:<n>`.
+pub type IssueId = String;
+
+/// What an issue debits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Expense {
+    /// Sold.
+    CostOfGoodsSold,
+    /// Lost.
+    Shrinkage,
+}
+
+impl Expense {
+    /// Its account.
+    #[must_use]
+    pub fn role(self) -> Role {
+        match self {
+            Self::CostOfGoodsSold => Role::CostOfGoodsSold,
+            Self::Shrinkage => Role::Shrinkage,
+        }
+    }
+}
+
+/// Consecutive units of an issue with one cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuePart {
+    /// Units.
+    pub quantity: i64,
+    /// Cost, minor units.
+    pub value_minor: i64,
+    /// Whether it is final.
+    pub settled: bool,
+}
+
+/// Units taken from stock, with the cost at which they left: what returns come back at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issue {
+    /// Node that they left.
+    pub node: NodeId,
+    /// Entity of that node.
+    pub entity: LegalEntity,
+    /// Stock key.
+    pub stock_key: StockKey,
+    /// Currency of the cost; none while no cost is known.
+    pub currency: Option<Currency>,
+    /// What is debited.
+    pub expense: Expense,
+    /// Order or till document; may be empty.
+    pub order_id: String,
+    /// Parts, in the order of units.
+    pub parts: Vec<IssuePart>,
+    /// Returns that wait for this issue's cost to be settled.
+    pub open_returns: Vec<ReturnId>,
+}
+
+/// A return: `return:<node>:<id>`.
+pub type ReturnId = String;
+
+/// Names the id of a return.
+#[must_use]
+pub fn return_key(node: &str, return_id: &str) -> ReturnId {
+    format!("return:{node}:{return_id}")
+}
+
+/// Units of an issue that a return brought back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Issue.
+    pub issue: IssueId,
+    /// First of its units.
+    pub from: i64,
+    /// End of its units.
+    pub to: i64,
+    /// Cost posted, minor units.
+    pub value_minor: i64,
+}
+
+/// An inspection of part of a return.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inspection {
+    /// First of the return's units.
+    pub from: i64,
+    /// End of the return's units.
+    pub to: i64,
+    /// The layer made; none when written off.
+    pub layer: Option<u64>,
+    /// Cost posted, minor units.
+    pub value_minor: i64,
+}
+
+/// Goods that came back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Return {
+    /// Node that took them in.
+    pub node: NodeId,
+    /// Entity of that node.
+    pub entity: LegalEntity,
+    /// Stock key.
+    pub stock_key: StockKey,
+    /// Units.
+    pub quantity: i64,
+    /// Where they came from; empty until the sale is known.
+    pub segments: Vec<Segment>,
+    /// Whether the cost was posted; it is once the issues' currency is known.
+    pub costed: bool,
+    /// Cost posted, minor units: the sum of the segments'.
+    pub value_minor: i64,
+    /// Whether that is final.
+    pub settled: bool,
+    /// Units inspected.
+    pub inspected: i64,
+    /// Inspections.
+    pub inspections: Vec<Inspection>,
+}
+
+/// What of a fact waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// All of it.
+    Whole,
+    /// A shipment's revenue; its cost is posted.
+    Revenue,
+    /// Where returned goods came from: their refund and cost. Their quantity is in the books.
+    ReturnOrigin,
+    /// The cost of returned goods. Their refund is posted.
+    ReturnCost,
+}
+
+impl Stage {
+    /// Every stage, and the word that stores keep.
+    pub const ALL: [(Self, &str); 4] = [
+        (Self::Whole, "whole"),
+        (Self::Revenue, "revenue"),
+        (Self::ReturnOrigin, "return-origin"),
+        (Self::ReturnCost, "return-cost"),
+    ];
+
+    /// The word that stores keep.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// Reads it back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == word).map(|(stage, _)| *stage)
+    }
+}
+
+/// A fact, or a part of one, that can't be posted yet, or at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspended {
+    /// Number, from 1, in the order of arrival: the order in which facts that wait for the same thing are tried again.
+    pub id: u64,
+    /// Where it stands.
+    pub source: Source,
+    /// The encoded EntryBody, as received.
+    pub body: Vec<u8>,
+    /// What of it waits.
+    pub stage: Stage,
+    /// Machine-readable: `ORDER_NOT_KNOWN`.
+    pub reason: String,
+    /// What posts it when it becomes known: `order:O1`. Empty: nothing does; a person must look.
+    pub waits_for: String,
+    /// For people.
+    pub description: String,
+    /// When it arrived, milliseconds since 1970-01-01T00:00:00Z.
+    pub arrived_time_ms: i64,
+}
+
+/// What the books are at, besides records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Last entry.
+    pub head: LedgerHead,
+    /// Entity of the first node that was registered: it holds deposits, unless the settings name another.
+    pub first_entity: Option<LegalEntity>,
+    /// Number of the last suspended fact.
+    pub last_suspense: u64,
+    /// Facts in suspense now.
+    pub suspended: u64,
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self { head: LedgerHead::START, first_entity: None, last_suspense: 0, suspended: 0 }
+    }
+}
+
+/// Where records are kept, as of the last changes that were written.
+pub trait Records {
+    /// An I/O error or damage: a fault.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// What the books are at.
+    fn meta(&self) -> Result<Meta, Self::Error>;
+    /// A node.
+    fn node(&self, node: &NodeId) -> Result<Option<Node>, Self::Error>;
+    /// A sale.
+    fn sale(&self, id: &SaleId) -> Result<Option<Sale>, Self::Error>;
+    /// A line of one.
+    fn sale_line(&self, id: &(SaleId, u32)) -> Result<Option<SaleLine>, Self::Error>;
+    /// A cell's layers.
+    fn cell(&self, key: &CellKey) -> Result<Option<Cell>, Self::Error>;
+    /// An issue.
+    fn issue(&self, id: &IssueId) -> Result<Option<Issue>, Self::Error>;
+    /// A return.
+    fn return_of(&self, id: &ReturnId) -> Result<Option<Return>, Self::Error>;
+    /// Fingerprint of the document with this business key.
+    fn document(&self, key: &str) -> Result<Option<[u8; 32]>, Self::Error>;
+    /// The first suspended fact after `after` that waits for `key`.
+    fn waiting(&self, key: &str, after: u64) -> Result<Option<Suspended>, Self::Error>;
+}
