@@ -2,7 +2,7 @@
 //!
 //! Sizes are stated because a group holds millions of them. Must not know: how they are changed (`rights`, `apply`).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prost::bytes::Bytes;
 use stockmesh_proto::common::v1::{NodeKind, Place};
@@ -31,6 +31,8 @@ pub(crate) struct ItemRecord {
 pub(crate) struct NodeRecord {
     pub id: NodeId,
     pub fixed: Arc<NodeFixed>,
+    /// Where `fixed.place` lies, worked out when a decision first needs it; `apply` never looks at it.
+    pub direction: Arc<OnceLock<[f64; 3]>>,
     /// Dense index of `node/<id>` among the destinations of our feeds.
     pub destination: u32,
     /// Epoch of its store; 0 until its first entry arrived.

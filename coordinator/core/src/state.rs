@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use stockmesh_proto::entry::Head;
-use stockmesh_types::{AllocationId, Epoch, FeedId, Group, Incarnation, LogTime, NodeId, Quantity, StockKey};
+use stockmesh_types::{
+    AllocationId, Epoch, FeedId, Group, Incarnation, LogTime, NodeId, Quantity, Reason, Reject, StockKey,
+};
 
 use crate::answer::Fault;
 use crate::cow::{CowMap, CowVec, IdIndex};
@@ -180,6 +182,16 @@ impl State {
     #[must_use]
     pub fn backlog_nonempty(&self) -> bool {
         !self.ready.is_empty() || !self.shortfalls.is_empty()
+    }
+
+    /// An order names the life of the group that it was first sent under, or none.
+    pub(crate) fn check_incarnation(&self, named: u32) -> Result<(), Reject> {
+        let present = self.incarnation().map_or(0, |incarnation| incarnation.0);
+        if named == 0 || named == present {
+            return Ok(());
+        }
+        let message = format!("the request names incarnation {named}, and the group is in {present}: send it anew");
+        Err(Reject::new(Reason::StaleIncarnation, message).field("incarnation"))
     }
 
     /// Dense index of a stock key that was granted or ordered before.

@@ -40,7 +40,7 @@ impl Tx<'_> {
             }
             return Err(order_id_reused(&id).into());
         }
-        self.check_incarnation(*incarnation)?;
+        self.state.check_incarnation(*incarnation)?;
         let lines = self.check_order(order, promises)?;
         let policy = ShortagePolicy::try_from(order.shortage_policy).unwrap_or(ShortagePolicy::Unspecified);
         let short: Quantity = lines.iter().map(|line| line.ordered - line.promised).sum();
@@ -83,15 +83,6 @@ impl Tx<'_> {
             }
         }
         Ok(Answer::OrderPlaced { order_id: id, already_placed: false })
-    }
-
-    fn check_incarnation(&self, named: u32) -> Result<(), Reject> {
-        let present = self.state.incarnation().map_or(0, |incarnation| incarnation.0);
-        if named == 0 || named == present {
-            return Ok(());
-        }
-        let message = format!("the request names incarnation {named}, and the group is in {present}: send it anew");
-        Err(Reject::new(Reason::StaleIncarnation, message).field("incarnation"))
     }
 
     /// Checks lines and promises against each other and against the rights of this moment. Lines come back by number.

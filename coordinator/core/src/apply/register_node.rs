@@ -42,6 +42,7 @@ impl Tx<'_> {
         let record = NodeRecord {
             id: id.clone(),
             fixed: Arc::new(fixed),
+            direction: Arc::default(),
             destination,
             epoch: 0,
             cursor: Head::START,

@@ -1,6 +1,6 @@
 //! Allocations: opened by a promise, shipped, and cancelled by the node's word only (transitions 3 to 7).
 
-use stockmesh_proto::common::v1::{CancelReason, Order, PartyRef, Place};
+use stockmesh_proto::common::v1::{CancelReason, Order};
 use stockmesh_proto::feed::v1::AllocationOpened;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_types::{AllocationId, Quantity};
@@ -79,8 +79,8 @@ impl Tx<'_> {
             line: record.line,
             stock_key: Some((&self.state.keys[record.key].key).into()),
             quantity,
-            ship_to: order.ship_to.as_ref().map(Place::clone),
-            customer: order.customer.as_ref().map(PartyRef::clone),
+            ship_to: order.ship_to.clone(),
+            customer: order.customer.clone(),
             channel: order.channel.clone(),
         };
         let destination = to.destination;
