@@ -8,11 +8,15 @@
 //!
 //! Business is decided in `stockmesh-coordinator-core`; nothing here knows what an order means.
 //!
-//! Reading order: [`replica`], [`storage`], [`outbox`], [`machine`], [`driver`].
+//! Reading order: [`replica`], [`storage`], [`outbox`], [`machine`], [`driver`], [`transport`], [`grpc`], [`serve`].
 
+pub mod config;
 pub mod driver;
 pub mod fault;
+pub mod grpc;
 pub mod machine;
 pub mod outbox;
 pub mod replica;
+pub mod serve;
 pub mod storage;
+pub mod transport;

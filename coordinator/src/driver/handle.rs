@@ -71,6 +71,8 @@ pub enum Control {
     SnapshotTaken(Result<Manifest, Fault>),
     /// Hand leadership over and stop.
     Shutdown,
+    /// Stop at once.
+    Stop,
 }
 
 /// What this replica is doing, for status, forwarding and health.

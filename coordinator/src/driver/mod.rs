@@ -236,6 +236,7 @@ impl<P: Peers> Driver<P> {
                 // Twice an election's patience for the heir to take over.
                 self.leaving = Some(if heir.is_some() { 16 } else { 0 });
             }
+            Control::Stop => self.leaving = Some(0),
         }
         Ok(())
     }

@@ -157,6 +157,14 @@ impl Snapshots {
         verify(&self.path(place), Some(place))
     }
 
+    /// Reads the manifest, and trusts the files.
+    ///
+    /// # Errors
+    /// I/O and a damaged manifest.
+    pub fn manifest(&self, place: Place) -> Result<Manifest, StorageFault> {
+        Manifest::decode(&self.read(place, MANIFEST)?)
+    }
+
     /// Opens one file of a snapshot.
     ///
     /// # Errors
