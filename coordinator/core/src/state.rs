@@ -58,6 +58,13 @@ pub(crate) struct GroupRecord {
     pub finance: Vec<u32>,
 }
 
+impl GroupRecord {
+    /// The name under which a group writes its feeds.
+    pub(crate) fn participant(group: Group) -> Arc<str> {
+        Arc::from(format!("coordinator/{group}"))
+    }
+}
+
 /// Where one of our feeds stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedStanding {

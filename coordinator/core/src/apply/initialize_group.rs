@@ -43,7 +43,7 @@ impl Tx<'_> {
                 return Err(Reject::new(Reason::InvalidId, message).field(format!("finance[{n}]")).into());
             }
         }
-        let participant = Arc::from(format!("coordinator/{group}"));
+        let participant = GroupRecord::participant(group);
         let mut destinations = Vec::new();
         for name in finance {
             destinations.push(self.add_destination(name)?);

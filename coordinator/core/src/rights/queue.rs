@@ -27,6 +27,14 @@ impl State {
         })
     }
 
+    /// A waiting line of this key can use free rights. Lines that exclude no node can use all of them.
+    pub(crate) fn is_ready(&self, key: u32) -> bool {
+        let record = &self.keys[key];
+        record.free_total > 0
+            && (record.waiting.len() > record.waiting_excluding as usize
+                || record.waiting.iter().any(|(line, ())| self.usable(record, &self.lines[*line]) > 0))
+    }
+
     /// Free units of a stock key that a line may use.
     pub(crate) fn usable(&self, key: &KeyRecord, line: &LineRecord) -> Quantity {
         if !line.excludes {
@@ -77,11 +85,7 @@ impl Tx<'_> {
 
     /// Notes whether a waiting line of this key can use free rights.
     pub(crate) fn refresh_ready(&mut self, key: u32) {
-        let record = &self.state.keys[key];
-        let ready = record.free_total > 0
-            && (record.waiting.len() > record.waiting_excluding as usize
-                || record.waiting.iter().any(|(line, ())| self.state.usable(record, &self.state.lines[*line]) > 0));
-        if ready {
+        if self.state.is_ready(key) {
             if self.state.ready.get(&key).is_none() {
                 self.state.ready.insert(key, ());
             }
