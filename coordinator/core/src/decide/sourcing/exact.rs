@@ -13,9 +13,6 @@ const EFFORT: u32 = 60_000;
 /// The optimum, or the best answer within the effort; `None` when more than `max_nodes` remain after dropping those that
 /// can't be part of a better answer.
 pub(crate) fn solve(problem: &Problem, max_nodes: usize) -> Option<Answer> {
-    if problem.needs.is_empty() {
-        return Some(Answer { takes: Vec::new(), cost: 0, lower_bound: 0 });
-    }
     let relaxed = problem.relaxed_over_all();
     let alone = problem.best_alone();
     // Most orders end here: no two nodes together can beat the best one alone.
@@ -45,7 +42,8 @@ pub(crate) fn solve(problem: &Problem, max_nodes: usize) -> Option<Answer> {
 }
 
 fn all_from(problem: &Problem, node: usize) -> Vec<Take> {
-    problem.needs.iter().enumerate().map(|(need, of)| Take { need, node, units: of.take }).collect()
+    let takes = problem.needs.iter().enumerate().map(|(need, of)| Take { need, node, units: of.take });
+    takes.filter(|take| take.units > 0).collect()
 }
 
 /// Nodes that may be part of an answer better than the best single one.

@@ -14,6 +14,8 @@
 mod bounded;
 mod exact;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use problem::{Answer, Cost, MICRO, Need, Problem, Shipper, Take, started_kg};
 
@@ -24,6 +26,9 @@ const EXACT_NODES: usize = 14;
 
 /// Solves a problem: to the proven optimum where it is of ordinary size.
 pub(crate) fn solve(problem: &Problem) -> Answer {
+    if problem.needs.iter().all(|need| need.take == 0) {
+        return Answer { takes: Vec::new(), cost: 0, lower_bound: 0 };
+    }
     let exact = if problem.needs.len() <= EXACT_NEEDS { exact::solve(problem, EXACT_NODES) } else { None };
     exact.unwrap_or_else(|| bounded::solve(problem))
 }
