@@ -1,3 +1,10 @@
-//! The `stockmesh-sim` binary.
+//! The `stockmesh-sim` binary: the simulator, and each service that it starts.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match stockmesh_sim::service_main(std::env::args_os()) {
+        Some(code) => code,
+        None => stockmesh_sim::cli::main(std::env::args_os()),
+    }
+}

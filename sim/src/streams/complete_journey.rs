@@ -79,10 +79,12 @@ impl Row {
     fn parse(fields: [String; 10]) -> Result<Self, String> {
         let [basket, store, household, product, quantity, sales, retail, coupon, _week, time] = fields;
         let id = |text: &str, what: &str| {
-            text.parse::<u64>().map_err(|_| format!("{what} {:?} is not a number", text.chars().take(30).collect::<String>()))
+            text.parse::<u64>()
+                .map_err(|_| format!("{what} {:?} is not a number", text.chars().take(30).collect::<String>()))
         };
         let money = |text: &str, what: &str| {
-            amount::decimal(text).ok_or_else(|| format!("{what} {:?} is not a number", text.chars().take(30).collect::<String>()))
+            amount::decimal(text)
+                .ok_or_else(|| format!("{what} {:?} is not a number", text.chars().take(30).collect::<String>()))
         };
         let shown: String = quantity.chars().take(30).collect();
         let quantity: i64 = quantity.parse().map_err(|_| format!("quantity {shown:?} is not an integer"))?;
@@ -127,10 +129,8 @@ struct Reader {
 /// # Errors
 /// [`StreamError::Io`]; lines that can't be read are counted instead.
 pub fn read(mut lines: Lines, options: ReadOptions) -> Result<Stream, StreamError> {
-    let columns = Columns::find(lines.header(), &COLUMN_NAMES).map_err(|_| StreamError::UnknownFormat {
-        path: lines.name(),
-        found: lines.header().to_owned(),
-    })?;
+    let columns = Columns::find(lines.header(), &COLUMN_NAMES)
+        .map_err(|_| StreamError::UnknownFormat { path: lines.name(), found: lines.header().to_owned() })?;
     let mut reader = Reader::default();
     let mut baskets = HashSet::new();
     while let Some((number, line)) = lines.next_line()? {

@@ -28,8 +28,11 @@ impl Lines {
         let io = |source| StreamError::Io { path: path.display().to_string(), source };
         let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
         let gzip = reader.fill_buf().map_err(io)?.starts_with(&[0x1f, 0x8b]);
-        let reader: Box<dyn BufRead> =
-            if gzip { Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader))) } else { Box::new(reader) };
+        let reader: Box<dyn BufRead> = if gzip {
+            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(reader)))
+        } else {
+            Box::new(reader)
+        };
         Self::from_reader(path, reader)
     }
 
@@ -53,7 +56,9 @@ impl Lines {
     /// The file's name, for the report.
     #[must_use]
     pub fn name(&self) -> String {
-        self.path.file_name().map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
+        self.path
+            .file_name()
+            .map_or_else(|| self.path.display().to_string(), |name| name.to_string_lossy().into_owned())
     }
 
     /// The next line with its number (the header is 1), without its line end. Bytes that are not UTF-8 are read as Latin-1,

@@ -45,8 +45,21 @@ const LINES: &Quantiles = &[
     (1_000, 675),
 ];
 /// Units per line.
-const UNITS: &Quantiles =
-    &[(0, 1), (300, 1), (350, 2), (450, 2), (500, 3), (600, 4), (700, 6), (800, 12), (900, 20), (950, 25), (980, 60), (995, 144), (1_000, 600)];
+const UNITS: &Quantiles = &[
+    (0, 1),
+    (300, 1),
+    (350, 2),
+    (450, 2),
+    (500, 3),
+    (600, 4),
+    (700, 6),
+    (800, 12),
+    (900, 20),
+    (950, 25),
+    (980, 60),
+    (995, 144),
+    (1_000, 600),
+];
 /// Median price of an item, pence.
 const PRICES: &Quantiles = &[
     (0, 10),
@@ -149,7 +162,15 @@ impl Generator {
         };
         let count = draw(LINES, &mut self.rng);
         let lines = self.lines(count, false, vat_ppm);
-        StreamOrder { order_id: format!("o{number:06}"), channel, placed_time_ms: time_ms, customer, ship_to, payment_terms, lines }
+        StreamOrder {
+            order_id: format!("o{number:06}"),
+            channel,
+            placed_time_ms: time_ms,
+            customer,
+            ship_to,
+            payment_terms,
+            lines,
+        }
     }
 
     fn counter(&mut self, number: usize, stores: usize, time_ms: i64) -> Counter {
@@ -224,8 +245,12 @@ pub fn generate(options: GenerateOptions) -> Stream {
         returns,
         left_out: LeftOut::default(),
         assumptions: vec![
-            format!("{orders} orders with the line counts, quantities and prices of the UCI file's quantiles; {item_count} items by Zipf {ZIPF}; 9 % of customers abroad, zero-rated"),
-            format!("{COUNTER_PERCENT} counter sales per 100 orders; {RETURN_PERCENT} % of both bring a line back, in whole or part"),
+            format!(
+                "{orders} orders with the line counts, quantities and prices of the UCI file's quantiles; {item_count} items by Zipf {ZIPF}; 9 % of customers abroad, zero-rated"
+            ),
+            format!(
+                "{COUNTER_PERCENT} counter sales per 100 orders; {RETURN_PERCENT} % of both bring a line back, in whole or part"
+            ),
             items::ASSUMPTION.to_owned(),
         ],
     }

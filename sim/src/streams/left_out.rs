@@ -42,7 +42,9 @@ impl LeftOutReason {
             Self::StockAdjustment => "negative quantity outside a credit note: a stock adjustment",
             Self::PositiveCredit => "credit note with a positive quantity",
             Self::CreditWithoutCustomer => "credit note without a customer: its sale can't be found",
-            Self::CreditWithoutSale => "credit note, or part of one, with no earlier sale of that item to that customer",
+            Self::CreditWithoutSale => {
+                "credit note, or part of one, with no earlier sale of that item to that customer"
+            }
             Self::Fuel => "fuel: 100 units or more at less than a cent each (quantity in thousandths of a gallon)",
             Self::NoValue => "no value: sales value and discount both zero, or an amount is negative",
         }

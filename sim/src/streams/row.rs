@@ -12,7 +12,8 @@ impl<const N: usize> Columns<N> {
     /// # Errors
     /// The first spelling of the column that is missing.
     pub fn find(header: &str, names: &[&[&'static str]; N]) -> Result<Self, &'static str> {
-        let plain = |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+        let plain =
+            |name: &str| name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
         let present: Vec<String> = split(header).unwrap_or_default().iter().map(|name| plain(name)).collect();
         let mut at = [0; N];
         for (spellings, at) in names.iter().zip(&mut at) {
@@ -147,7 +148,9 @@ mod tests {
         for text in ["2010-12-01 08:26:00", "2010-12-01T08:26:00Z", "12/1/2010 8:26"] {
             assert_eq!(time_ms(text), want, "{text}");
         }
-        for wrong in ["", "2010-12-01", "2010-13-01 08:26:00", "2010-12-01 24:00:00", "yesterday 8:00", "2010-12-01 08:26:00:00"] {
+        for wrong in
+            ["", "2010-12-01", "2010-13-01 08:26:00", "2010-12-01 24:00:00", "yesterday 8:00", "2010-12-01 08:26:00:00"]
+        {
             assert_eq!(time_ms(wrong), None, "{wrong}");
         }
     }

@@ -139,10 +139,8 @@ struct Reader {
 /// # Errors
 /// [`StreamError::Io`]; lines that can't be read are counted instead.
 pub fn read(mut lines: Lines, options: ReadOptions) -> Result<Stream, StreamError> {
-    let columns = Columns::find(lines.header(), &COLUMN_NAMES).map_err(|_| StreamError::UnknownFormat {
-        path: lines.name(),
-        found: lines.header().to_owned(),
-    })?;
+    let columns = Columns::find(lines.header(), &COLUMN_NAMES)
+        .map_err(|_| StreamError::UnknownFormat { path: lines.name(), found: lines.header().to_owned() })?;
     let mut reader = Reader {
         orders: Vec::new(),
         by_invoice: HashMap::new(),
@@ -279,7 +277,8 @@ impl Reader {
             items::ASSUMPTION.to_owned(),
         ];
         for (country, orders) in &self.unknown_countries {
-            assumptions.push(format!("country {country:?} is not in the table ({orders} orders): zero-rated, sent to London"));
+            assumptions
+                .push(format!("country {country:?} is not in the table ({orders} orders): zero-rated, sent to London"));
         }
         Stream {
             name: format!("UCI Online Retail ({name})"),

@@ -55,7 +55,10 @@ fn every_class_of_line_goes_where_the_rules_say() {
 fn malformed_lines_are_named_by_number_and_spoil_no_other() {
     let stream = read_text(&format!("{SALE}\n1,\"85123A,x\n{SALE}\n"), None);
     let class = &stream.left_out.classes[&LeftOutReason::Malformed];
-    assert_eq!((class.lines, class.examples.as_slice()), (1, &["line 3: a quote is not closed on its line".to_owned()][..]));
+    assert_eq!(
+        (class.lines, class.examples.as_slice()),
+        (1, &["line 3: a quote is not closed on its line".to_owned()][..])
+    );
     assert_eq!(stream.totals().lines, 2);
 }
 
