@@ -1,3 +1,5 @@
 //! The `stockmesh-coordinator` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stockmesh_coordinator::cli::main(std::env::args_os())
+}
