@@ -1,3 +1,5 @@
 //! The `stockmesh-finance` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stockmesh_finance::cli::main(std::env::args_os())
+}

@@ -1,0 +1,63 @@
+//! Settings of a finance service: a TOML file, which flags override.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use stockmesh_service::TlsFiles;
+use stockmesh_types::{Group, LegalEntity, OrderId, Reason, Reject};
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of this service: the coordinator keeps its feed for `finance/<id>`.
+    #[serde(default = "main_id")]
+    pub id: String,
+    /// Where the API listens, and nodes push their feeds to.
+    pub listen: SocketAddr,
+    /// Folder of the books.
+    pub data_dir: PathBuf,
+    /// Coordinator group.
+    #[serde(default = "first_group")]
+    pub group: Group,
+    /// Addresses of the coordinator's replicas. None: no link; only nodes' facts arrive.
+    #[serde(default)]
+    pub coordinator: Vec<String>,
+    /// How the books are kept.
+    #[serde(default)]
+    pub accounting: Accounting,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsFiles,
+}
+
+/// How the books are kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Accounting {
+    /// Legal entity that holds customers' deposits on prepaid orders. None: that of the first node that is registered.
+    pub deposit_entity: Option<LegalEntity>,
+}
+
+fn main_id() -> String {
+    "main".to_owned()
+}
+
+fn first_group() -> Group {
+    Group(1)
+}
+
+impl Config {
+    /// Checks what the types don't.
+    ///
+    /// # Errors
+    /// A name that can't be, or a group 0.
+    pub fn check(&self) -> Result<(), Reject> {
+        OrderId::new(&self.id).map_err(|reject| Reject { field: "id".to_owned(), ..reject })?;
+        if self.group.0 == 0 {
+            return Err(Reject::new(Reason::InvalidValue, "group is 0: groups are numbered from 1").field("group"));
+        }
+        Ok(())
+    }
+}

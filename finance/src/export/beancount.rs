@@ -1,0 +1,162 @@
+//! beancount 3: a file that `bean-check` accepts, and that a missing or changed entry breaks.
+//!
+//! Traps, and what is done about them:
+//! - Amounts are checked with a tolerance of half a last digit unless `tolerance_multiplier` is 0: it is 0.
+//! - A balance assertion holds at the *start* of its day: every account is asserted on the day after the last effective date,
+//!   so that a missing entry does not go unseen.
+//! - Account parts match `[A-Z0-9][A-Za-z0-9-]*`: names are made so, with the legal entity as the second part. Two entities
+//!   whose names would become the same part get a number behind it.
+//! - beancount has one list of transactions: entries of several entities stand side by side, each balanced by itself.
+//! - Transactions are sorted by date when read; the entry's number travels as metadata, its source as a link.
+//! - Postings of one entry to one account are summed, so that large books stay readable. Dimensions are in the CSV export.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use stockmesh_finance_core::Entry;
+use stockmesh_finance_core::accounts::{part, with_entity};
+use stockmesh_types::{BusinessDate, FeedId};
+
+use super::{CHUNK, ExportError, Pieces};
+use crate::money::decimal;
+use crate::store::{Account, Reader};
+
+const HEADER: &str = "\
+;; Books of Stockmesh, exported for beancount 3. Check with: bean-check FILE
+;; Amounts are exact: the tolerance is zero. Every account is asserted on the day after the last entry (assertions hold
+;; at the start of a day). Postings of an entry to the same account are summed; the CSV export has every dimension.
+option \"title\" \"Stockmesh\"
+option \"tolerance_multiplier\" \"0\"
+";
+
+pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
+    reader: &Reader,
+    entity: &str,
+    pieces: &mut Pieces<F>,
+) -> Result<(), ExportError> {
+    let accounts = reader.balances(entity)?;
+    let parts = entity_parts(&accounts);
+    pieces.push(HEADER)?;
+    for currency in accounts.iter().map(|account| account.currency).collect::<std::collections::BTreeSet<_>>() {
+        pieces.push(&format!("option \"operating_currency\" \"{currency}\"\n"))?;
+    }
+    let place = reader.place()?;
+    pieces.push(&format!(";; Ledger: {} entries, chain hash {}\n\n", place.meta.head.number, place.meta.head.hash))?;
+    let Some((first, last)) = reader.dates()? else { return Ok(()) };
+    let mut currencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for account in &accounts {
+        let name = with_entity(&account.name, &parts[&account.entity]);
+        currencies.entry(name).or_default().push(account.currency.to_string());
+    }
+    for (name, currencies) in &currencies {
+        pieces.push(&format!("{first} open {name} {}\n", currencies.join(",")))?;
+    }
+    pieces.push("\n")?;
+    let mut after = 0;
+    loop {
+        let page = reader.entries(after, CHUNK, "")?;
+        for entry in &page.rows {
+            after = entry.number;
+            if let Some(part) = parts.get(&entry.entity) {
+                pieces.push(&transaction(entry, part))?;
+            }
+        }
+        if !page.more {
+            break;
+        }
+    }
+    let day_after = BusinessDate::from_days(last.days() + 1);
+    for account in &accounts {
+        let name = with_entity(&account.name, &parts[&account.entity]);
+        let balance = decimal(account.debit_minor - account.credit_minor, account.currency);
+        pieces.push(&format!("{day_after} balance {name} {balance} {}\n", account.currency))?;
+    }
+    Ok(())
+}
+
+/// The second part of account names, by entity, each another one.
+fn entity_parts(accounts: &[Account]) -> BTreeMap<String, String> {
+    let mut parts: BTreeMap<String, String> = BTreeMap::new();
+    for Account { entity, .. } in accounts {
+        if parts.contains_key(entity) {
+            continue;
+        }
+        let name = part(entity);
+        let taken = |candidate: &str| parts.values().any(|known| known == candidate);
+        let numbered = (2..).map(|n| format!("{name}-{n}"));
+        let free = std::iter::once(name.clone()).chain(numbered).find(|candidate| !taken(candidate));
+        parts.insert(entity.clone(), free.unwrap_or(name));
+    }
+    parts
+}
+
+fn transaction(entry: &Entry, entity_part: &str) -> String {
+    let mut sums: Vec<(&str, i64)> = Vec::new();
+    for posting in &entry.postings {
+        match sums.iter_mut().find(|(account, _)| *account == posting.account) {
+            Some((_, sum)) => *sum += posting.amount_minor,
+            None => sums.push((&posting.account, posting.amount_minor)),
+        }
+    }
+    let mut text = format!(
+        "{} * \"{}\" \"{}\" ^{}\n  number: {}\n",
+        entry.effective_date,
+        escaped(&entry.rule),
+        escaped(&entry.description),
+        link(&entry.source.feed, entry.source.seq),
+        entry.number
+    );
+    for (account, sum) in sums {
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "  {}  {} {}",
+            with_entity(account, entity_part),
+            decimal(sum, entry.currency),
+            entry.currency
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// The source as a link: beancount's links have letters, digits and `-_/.`.
+fn link(feed: &FeedId, seq: u64) -> String {
+    format!("{}/{}/{seq}", feed.participant, feed.epoch)
+}
+
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| match c {
+            '"' | '\\' => vec!['\\', c],
+            c if c.is_control() => vec![' '],
+            c => vec![c],
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use stockmesh_types::Currency;
+
+    use super::*;
+
+    #[test]
+    fn entities_keep_apart() {
+        let account = |entity: &str| Account {
+            entity: entity.into(),
+            name: "Assets:X".into(),
+            currency: Currency::new("GBP").unwrap(),
+            debit_minor: 0,
+            credit_minor: 0,
+        };
+        let parts = entity_parts(&[account("Acme"), account("acme"), account("acme"), account("uk")]);
+        let parts: Vec<_> = parts.iter().map(|(entity, part)| (entity.as_str(), part.as_str())).collect();
+        assert_eq!(parts, [("Acme", "Acme"), ("acme", "Acme-2"), ("uk", "Uk")]);
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(escaped("PO \"7\"\\\n"), "PO \\\"7\\\"\\\\ ");
+    }
+}
