@@ -1,3 +1,5 @@
 //! The `stockmesh-node` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stockmesh_node::cli::main(std::env::args_os())
+}

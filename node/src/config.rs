@@ -1,0 +1,145 @@
+//! Settings of a node process: a TOML file, which flags override.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use stockmesh_node_core::GrantPolicy;
+use stockmesh_service::TlsFiles;
+use stockmesh_types::{Group, MAX_QUANTITY, NodeId, PartyId, Reject};
+
+/// The file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Folder for the stores: a folder and a marker file for each node, and a lock file.
+    pub data_dir: PathBuf,
+    /// Coordinator group.
+    #[serde(default = "first_group")]
+    pub group: Group,
+    /// Addresses of the coordinator's replicas. None: no link; the node works alone.
+    #[serde(default)]
+    pub coordinator: Vec<String>,
+    /// Name of finance.
+    #[serde(default = "main_finance")]
+    pub finance_id: String,
+    /// Addresses of finance. None: no link.
+    #[serde(default)]
+    pub finance: Vec<String>,
+    /// Certificates.
+    #[serde(default)]
+    pub tls: TlsFiles,
+    /// The nodes that this process hosts, 1 or more.
+    pub nodes: Vec<NodeSettings>,
+}
+
+fn first_group() -> Group {
+    Group(1)
+}
+
+fn main_finance() -> String {
+    "main".to_owned()
+}
+
+/// One node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSettings {
+    /// Name, as registered with the coordinator.
+    pub id: NodeId,
+    /// Units of every stock key that stay on display.
+    #[serde(default)]
+    pub floor: i64,
+    /// Units of every stock key that are kept for walk-in sales.
+    #[serde(default)]
+    pub walk_in_reserve: i64,
+}
+
+impl NodeSettings {
+    /// The grant policy.
+    #[must_use]
+    pub fn policy(&self) -> GrantPolicy {
+        GrantPolicy { floor: self.floor, walk_in_reserve: self.walk_in_reserve }
+    }
+}
+
+/// A setting that can't be.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Nothing to host.
+    #[error("no node is configured: add a [[nodes]] table with an id, or give --node")]
+    NoNodes,
+    /// Twice the same.
+    #[error("node {0} is configured twice")]
+    Twice(NodeId),
+    /// A policy out of range.
+    #[error("{field} of node {node} is {value}: it is 0 to {MAX_QUANTITY}")]
+    Policy {
+        /// Node.
+        node: NodeId,
+        /// Setting.
+        field: &'static str,
+        /// Value.
+        value: i64,
+    },
+    /// A name that can't be.
+    #[error("finance_id: {0}")]
+    Finance(#[from] Reject),
+}
+
+impl Config {
+    /// Checks what the types don't.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.nodes.is_empty() {
+            return Err(SettingsError::NoNodes);
+        }
+        PartyId::new(&self.finance_id)?;
+        for (n, node) in self.nodes.iter().enumerate() {
+            if self.nodes[..n].iter().any(|other| other.id == node.id) {
+                return Err(SettingsError::Twice(node.id.clone()));
+            }
+            for (field, value) in [("floor", node.floor), ("walk_in_reserve", node.walk_in_reserve)] {
+                if !(0..=MAX_QUANTITY).contains(&value) {
+                    return Err(SettingsError::Policy { node: node.id.clone(), field, value });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(nodes: &str) -> Result<Config, toml::de::Error> {
+        toml::from_str(&format!("listen = \"127.0.0.1:0\"\ndata_dir = \"d\"\n{nodes}"))
+    }
+
+    #[test]
+    fn defaults_and_checks() {
+        let good =
+            config("[[nodes]]\nid = \"dc-1\"\n[[nodes]]\nid = \"store-1\"\nfloor = 2\nwalk_in_reserve = 3\n").unwrap();
+        good.check().unwrap();
+        assert_eq!((good.group, good.finance_id.as_str(), good.coordinator.len()), (Group(1), "main", 0));
+        assert_eq!(good.nodes[1].policy().target(9), 4);
+        let cases = [
+            ("nodes = []", "no node"),
+            ("[[nodes]]\nid = \"a\"\n[[nodes]]\nid = \"a\"\n", "node a is configured twice"),
+            ("[[nodes]]\nid = \"a\"\nfloor = -1\n", "floor of node a is -1"),
+            ("finance_id = \"a b\"\n[[nodes]]\nid = \"a\"\n", "finance_id"),
+        ];
+        for (nodes, words) in cases {
+            let error = config(nodes).unwrap().check().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        for wrong in ["", "[[nodes]]\nid = \"DC\"\n", "[[nodes]]\nid = \"a\"\nfloors = 1\n"] {
+            assert!(config(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

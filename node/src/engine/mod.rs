@@ -1,0 +1,242 @@
+//! The engine: a node's state together with its feed and its cursors, and the group of writes that waits to become durable.
+//!
+//! It is synchronous and knows no actor: the actor, and tests with a store that loses unsynced writes, drive the same struct.
+//! Everything that a command changed and every entry that it said go into the open group; [`Engine::take_group`] hands the
+//! group out as one batch. Until it is durable, nothing of it may be shown to anyone.
+//!
+//! Must not know: threads, sockets, clocks.
+
+mod open;
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use stockmesh_node_core::command::{Command, CoordinatorFact, Work};
+use stockmesh_node_core::{Answer, Context, Key, NodeState};
+use stockmesh_proto::entry::{ChainError, Head};
+use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
+use stockmesh_types::{
+    BusinessDate, ChainHash, FeedId, Incarnation, LogTime, Principal, PrincipalKind, Reason, Reject,
+};
+
+pub use open::{OpenError, Opened, RecoveryReason, open};
+
+use crate::store::{Batch, Mark};
+
+/// Entries that stay in the store behind what every peer acknowledged: for people, and for a peer that was restored.
+pub const KEPT_ENTRIES: u64 = 10_000;
+
+/// Head of the own feed, as the store keeps it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct FeedHeadValue {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub hash: Vec<u8>,
+    /// First entry that is still kept.
+    #[prost(uint64, tag = "4")]
+    pub first_seq: u64,
+}
+
+/// Writes that become durable together, and what shows afterwards.
+#[derive(Debug)]
+pub struct Group {
+    /// Writes.
+    pub batch: Batch,
+    /// Entries that the batch adds to the feed.
+    pub entries: Vec<FeedEntry>,
+    /// Where the feed ends afterwards.
+    pub mark: Mark,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    state: NodeState,
+    feed: FeedId,
+    head: Head,
+    first_seq: u64,
+    cursors: BTreeMap<FeedId, Head>,
+    batch: Batch,
+    entries: Vec<FeedEntry>,
+    group_bytes: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        state: NodeState,
+        feed: FeedId,
+        head: Head,
+        first_seq: u64,
+        cursors: BTreeMap<FeedId, Head>,
+    ) -> Self {
+        Self { state, feed, head, first_seq, cursors, batch: Batch::new(), entries: Vec::new(), group_bytes: 0 }
+    }
+
+    /// The state, ahead of the store by the open group.
+    #[must_use]
+    pub fn state(&self) -> &NodeState {
+        &self.state
+    }
+
+    /// The own feed.
+    #[must_use]
+    pub fn feed(&self) -> &FeedId {
+        &self.feed
+    }
+
+    /// Where the own feed ends, with the open group.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Bytes of the open group: the actor closes it before it grows large.
+    #[must_use]
+    pub fn group_bytes(&self) -> usize {
+        self.group_bytes
+    }
+
+    /// Works a command out, into the open group.
+    ///
+    /// # Errors
+    /// The business answer that says no; it changes nothing.
+    pub fn handle(&mut self, context: &Context, command: Command) -> Result<Answer, Reject> {
+        let effects = self.state.handle(context, command)?;
+        for change in &effects.changes {
+            let (key, value) = change.encode();
+            self.put(key, value);
+        }
+        for body in &effects.entries {
+            let entry = self.head.append(&self.feed, body);
+            let key = Key::FeedEntry { epoch: self.feed.epoch, seq: entry.seq }.encode();
+            self.put(key, Some(entry.encode_to_vec()));
+            self.entries.push(entry);
+        }
+        Ok(effects.answer)
+    }
+
+    /// How far the coordinator's feed to this node took effect, with the open group.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownFeed`] for a feed that is not for this node, [`Reason::StaleIncarnation`] for one that is over.
+    pub fn cursor(&self, feed: &FeedId) -> Result<Head, Reject> {
+        let identity = self.state.identity();
+        let group = format!("coordinator/{}", identity.group);
+        if feed.participant != group || feed.destination != self.feed.participant {
+            let message = format!("{feed} is not {group} -> {}", self.feed.participant);
+            return Err(Reject::new(Reason::UnknownFeed, message));
+        }
+        let known = u64::from(self.state.meta().incarnation.0);
+        if feed.epoch < known {
+            let message = format!("incarnation {} of the group is over: {known} was met", feed.epoch);
+            return Err(Reject::new(Reason::StaleIncarnation, message));
+        }
+        Ok(self.cursors.get(feed).copied().unwrap_or(Head::START))
+    }
+
+    /// Takes entries of the coordinator's feed, each exactly once: its effect and the cursor go into the same group. Stops at the
+    /// first one that can't be taken; those before it took effect.
+    ///
+    /// # Errors
+    /// [`Reason::FeedGap`], [`Reason::FeedForked`], [`Reason::UnknownFact`], and what the command refuses.
+    pub fn follow(
+        &mut self,
+        now: LogTime,
+        business_date: BusinessDate,
+        feed: &FeedId,
+        entries: &[FeedEntry],
+    ) -> Result<Head, Reject> {
+        let mut cursor = self.cursor(feed)?;
+        let principal = Principal { kind: PrincipalKind::Coordinator, id: self.state.identity().group.to_string() };
+        let context = Context { now, business_date, principal, request: None };
+        for entry in entries {
+            let mut next = cursor;
+            let Some(body) = next.accept(feed, entry).map_err(chain_reject)? else { continue };
+            let fact = self.coordinator_fact(feed, &body).map_err(|reject| at_entry(feed, entry.seq, reject))?;
+            let command = Command::FollowCoordinator(fact);
+            self.handle(&context, command).map_err(|reject| at_entry(feed, entry.seq, reject))?;
+            cursor = next;
+            self.put_cursor(feed, cursor);
+        }
+        Ok(cursor)
+    }
+
+    fn coordinator_fact(&self, feed: &FeedId, body: &EntryBody) -> Result<CoordinatorFact, Reject> {
+        let incarnation = u32::try_from(feed.epoch).map_err(|_| {
+            Reject::new(Reason::StaleIncarnation, format!("incarnation {} is beyond what can be", feed.epoch))
+        })?;
+        Ok(CoordinatorFact { incarnation: Incarnation(incarnation), work: Work::from_fact(body.fact.as_ref())? })
+    }
+
+    fn put_cursor(&mut self, feed: &FeedId, cursor: Head) {
+        let value = [cursor.seq.to_be_bytes().as_slice(), &cursor.hash.0].concat();
+        self.put(Key::Cursor(feed.clone()).encode(), Some(value));
+        self.cursors.insert(feed.clone(), cursor);
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.group_bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+        self.batch.insert(key, value);
+    }
+
+    /// Closes the open group and hands it out; `None` when nothing is in it. `acknowledged` is what every peer has of the feed:
+    /// older entries are trimmed, but for a tail.
+    pub fn take_group(&mut self, acknowledged: u64) -> Option<Group> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        self.trim(acknowledged.min(self.head.seq));
+        let head = FeedHeadValue {
+            epoch: self.feed.epoch,
+            seq: self.head.seq,
+            hash: self.head.hash.0.to_vec(),
+            first_seq: self.first_seq,
+        };
+        self.put(Key::FeedHead.encode(), Some(head.encode_to_vec()));
+        self.group_bytes = 0;
+        Some(Group {
+            batch: std::mem::take(&mut self.batch),
+            entries: std::mem::take(&mut self.entries),
+            mark: Mark { epoch: self.feed.epoch, head: self.head },
+        })
+    }
+
+    /// Removes a bounded number of entries that nobody needs: twice what the group adds, so that a backlog shrinks.
+    fn trim(&mut self, acknowledged: u64) {
+        let keep_from = acknowledged.saturating_sub(KEPT_ENTRIES).saturating_add(1);
+        let at_most = 2 * self.entries.len() as u64 + 16;
+        let upto = keep_from.min(self.first_seq.saturating_add(at_most));
+        for seq in self.first_seq..upto {
+            self.put(Key::FeedEntry { epoch: self.feed.epoch, seq }.encode(), None);
+        }
+        self.first_seq = self.first_seq.max(upto);
+    }
+}
+
+/// Which entry could not be taken: the operator finds it in both logs.
+fn at_entry(feed: &FeedId, seq: u64, reject: Reject) -> Reject {
+    Reject { message: format!("entry {seq} of {feed}: {}", reject.message), ..reject }
+}
+
+fn chain_reject(error: ChainError) -> Reject {
+    let reason = match error {
+        ChainError::Gap { .. } => Reason::FeedGap,
+        ChainError::Forked { .. } => Reason::FeedForked,
+        ChainError::Undecodable { .. } => Reason::UnknownFact,
+    };
+    Reject::new(reason, error.to_string())
+}
+
+/// An entry as the store keeps it; `None` when it is damaged.
+pub(crate) fn decode_entry(value: &[u8]) -> Option<FeedEntry> {
+    FeedEntry::decode(value).ok()
+}
+
+/// A cursor as the store keeps it; `None` when it is damaged.
+pub(crate) fn decode_cursor(value: &[u8]) -> Option<Head> {
+    let (seq, hash) = value.split_first_chunk::<8>()?;
+    Some(Head { seq: u64::from_be_bytes(*seq), hash: ChainHash::from_bytes(hash)? })
+}
