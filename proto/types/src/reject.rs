@@ -121,7 +121,7 @@ reasons! {
     202 ItemExists "ITEM_EXISTS" AlreadyExists "An item with this name and other data exists.",
     203 NothingToCancel "NOTHING_TO_CANCEL" FailedPrecondition "Everything named has shipped or is cancelled.",
     204 ExceedsLine "EXCEEDS_LINE" FailedPrecondition "More than the order line has left.",
-    205 GroupNotInitialized "GROUP_NOT_INITIALIZED" FailedPrecondition "The group's first command has not been committed.",
+    205 GroupNotInitialized "GROUP_NOT_INITIALIZED" Unavailable "The group's first command has not been committed: repeat in a moment.",
     206 TooManyCells "TOO_MANY_CELLS" InvalidArgument "The command would touch more than 256 cells.",
     207 RightsChanged "RIGHTS_CHANGED" FailedPrecondition "Rights changed between decision and commit; decided again by itself.",
     208 StaleIncarnation "STALE_INCARNATION" FailedPrecondition "The request names an incarnation that is not the present one.",
