@@ -191,7 +191,7 @@ fn bad_master_data(world: &World, cases: &mut Cases) {
     let version_4 = with(&|request| request.request_id = "7b1d2f6e-3f4a-4c58-9a41-1c2f3a4b5c6d".into());
     refuse!(cases, "a UUIDv4", "INVALID_REQUEST_ID", create_items, version_4);
     let no_id = with(&|request| request.request_id.clear());
-    refuse!(cases, "no request id", "INVALID_REQUEST_ID", create_items, no_id);
+    refuse!(cases, "no request id", "MISSING_FIELD", create_items, no_id);
     let old = with(&|request| request.request_id = OLD_REQUEST_ID.into());
     refuse!(cases, "a request id of years ago", "REQUEST_EXPIRED", create_items, old);
     let weightless = with(&|request| request.items[1].weight_grams = 0);
