@@ -36,7 +36,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    fn add(&mut self, entry: JournalEntry) {
+    /// Takes the next entry in.
+    pub fn add(&mut self, entry: JournalEntry) {
         let JournalEntry { number, entity, currency_code, rule, source, source_seq, postings, .. } = entry;
         if number != self.entries + 1 {
             self.gaps.push(number);
@@ -72,7 +73,7 @@ impl Journal {
 }
 
 /// Everything that was read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Evidence {
     /// Orders.
     pub orders: Vec<OrderStatus>,

@@ -57,3 +57,6 @@ pub struct Verdict {
 pub fn run_all(result: &DemoResult) -> Vec<Verdict> {
     ALL.iter().map(|check| Verdict { check, findings: (check.run)(result) }).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@ pub enum QuietError {
 }
 
 /// Where every node and its links stand.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Positions {
     /// As the coordinator knows them.
     pub nodes: Vec<Node>,
@@ -208,7 +208,7 @@ pub async fn posted(clients: &Clients) -> Result<(Vec<FeedCursor>, FeedPosition)
             .collect();
         let feed = feed_to_finance(incarnation(clients).await);
         let cursor = at(&feed.participant);
-        let head = clients.finance_feed_head(feed, cursor.clone()).await.tried("the feed to finance has no head")?;
+        let head = clients.finance_feed_head(&feed, &cursor).await.tried("the feed to finance has no head")?;
         if behind.is_empty() && cursor.seq == head.seq {
             return Ok((status.cursors, head));
         }

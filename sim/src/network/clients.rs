@@ -25,6 +25,8 @@ use super::process::ServiceKind;
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How long a call goes on trying: longer than any process is away in a demo.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a replica may take to say where a feed ends.
+const AUDIT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Clients of every service. Cheap to clone.
 #[derive(Clone)]
@@ -33,7 +35,7 @@ pub struct Clients {
     nodes: BTreeMap<String, Cluster>,
     finance: Cluster,
     replicas: Vec<(String, Channel)>,
-    auditor: Cluster,
+    auditors: Vec<Cluster>,
 }
 
 macro_rules! typed {
@@ -92,12 +94,17 @@ impl Clients {
         }
         let channels: Result<Vec<_>, NetworkError> =
             replicas.iter().map(|address| Ok((address.clone(), dialer.channel(address)?))).collect();
+        let auditor = Dialer::new(plan.auditor()?);
+        let auditors = replicas
+            .iter()
+            .map(|replica| Cluster::new(auditor.clone(), vec![replica.clone()], AUDIT_DEADLINE))
+            .collect();
         Ok(Self {
             coordinator: Cluster::new(dialer.clone(), replicas.clone(), DEADLINE),
             nodes,
             finance: Cluster::new(dialer, plan.addresses(ServiceKind::Finance), DEADLINE),
             replicas: channels?,
-            auditor: Cluster::new(Dialer::new(plan.auditor()?), replicas, DEADLINE),
+            auditors,
         })
     }
 
@@ -144,31 +151,43 @@ impl Clients {
         leaders.max_by_key(|status| status.term).map(|status| status.replica_id)
     }
 
-    /// Where the coordinator's feed to finance ends, asked as finance would ask: from the position that finance has.
+    /// Where the coordinator's feed to finance ends, asked as finance would ask: from the position that finance has. Of the
+    /// replicas' answers, the furthest.
     ///
     /// # Errors
     /// When no replica answers.
-    pub async fn finance_feed_head(&self, feed: FeedRef, cursor: FeedPosition) -> Result<FeedPosition, Status> {
-        let (feed, cursor) = (&feed, &cursor);
-        let welcome = self
-            .auditor
-            .call(|channel| async move {
-                let hello = PullHello {
-                    feed: Some(feed.clone()),
-                    cursor: Some(cursor.clone()),
-                    feature_level: stockmesh_proto::FEATURE_LEVEL,
-                };
-                let requests = tokio_stream::iter([PullRequest { message: Some(pull_request::Message::Hello(hello)) }]);
-                let mut client = FeedServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-                let mut answers =
-                    client.pull(tokio_stream::StreamExt::chain(requests, tokio_stream::pending())).await?;
-                let first = answers.get_mut().message().await?;
-                match first.and_then(|first| first.message) {
-                    Some(pull_response::Message::Welcome(welcome)) => Ok(tonic::Response::new(welcome)),
-                    _ => Err(Status::unavailable("the pull of the feed to finance began without a welcome")),
-                }
-            })
-            .await?;
-        welcome.head.ok_or_else(|| Status::internal("the welcome names no head"))
+    pub async fn finance_feed_head(&self, feed: &FeedRef, cursor: &FeedPosition) -> Result<FeedPosition, Status> {
+        let heads = self.auditors.iter().map(|replica| {
+            replica.call(|channel| async move { feed_head(channel, feed.clone(), cursor.clone()).await })
+        });
+        let mut furthest = Err(Status::unavailable("there is no replica"));
+        for head in futures::future::join_all(heads).await {
+            let seq = |head: &Result<FeedPosition, Status>| head.as_ref().map_or(0, |head| head.seq);
+            if furthest.is_err() || seq(&head) > seq(&furthest) {
+                furthest = head;
+            }
+        }
+        furthest
+    }
+}
+
+async fn feed_head(
+    channel: Channel,
+    feed: FeedRef,
+    cursor: FeedPosition,
+) -> Result<tonic::Response<FeedPosition>, Status> {
+    let hello = PullHello { feed: Some(feed), cursor: Some(cursor), feature_level: stockmesh_proto::FEATURE_LEVEL };
+    let hello = PullRequest { message: Some(pull_request::Message::Hello(hello)) };
+    // The request stream stays open: at its end the link would be over before the answer.
+    let requests = tokio_stream::StreamExt::chain(tokio_stream::iter([hello]), tokio_stream::pending());
+    let mut client = FeedServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
+    let mut answers = client.pull(requests).await?;
+    let first = answers.get_mut().message().await?;
+    match first.and_then(|first| first.message) {
+        Some(pull_response::Message::Welcome(welcome)) => {
+            let head = welcome.head.ok_or_else(|| Status::internal("the welcome names no head"))?;
+            Ok(tonic::Response::new(head))
+        }
+        _ => Err(Status::unavailable("the pull of a feed began without a welcome")),
     }
 }
