@@ -87,13 +87,13 @@ pub async fn run(
     let until_stopped = async {
         tokio::select! {
             stop = stop => {
-                if stop == Stop::Gracefully {
-                    tracing::info!("stopping: no new streams, leadership goes to another replica");
-                    handle.tell(Control::Shutdown).await;
-                    fault = outcome((&mut driver_ended).await);
-                } else {
-                    handle.tell(Control::Stop).await;
-                }
+                tracing::info!(?stop, "stopping");
+                handle.tell(match stop {
+                    Stop::Gracefully => Control::Shutdown,
+                    Stop::AtOnce => Control::Stop,
+                })
+                .await;
+                fault = outcome((&mut driver_ended).await);
             }
             end = &mut driver_ended => fault = outcome(end),
         }

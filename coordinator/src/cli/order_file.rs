@@ -149,7 +149,7 @@ struct OrderFile {
     #[serde(default = "web")]
     channel: String,
     placed_time_ms: Option<i64>,
-    #[serde(default)]
+    #[serde(default = "guest")]
     customer: String,
     ship_to: PlaceFile,
     currency_code: String,
@@ -160,6 +160,9 @@ struct OrderFile {
     payment_terms: Payment,
 }
 
+fn guest() -> String {
+    "guest".to_owned()
+}
 fn web() -> String {
     "web".to_owned()
 }
@@ -236,7 +239,7 @@ fn parse(text: &str, now_ms: i64) -> Result<wire::Order, CliError> {
         order_id: file.order_id,
         channel: file.channel,
         placed_time_ms: file.placed_time_ms.unwrap_or(now_ms),
-        customer: (!file.customer.is_empty()).then_some(wire::PartyRef { id: file.customer }),
+        customer: Some(wire::PartyRef { id: file.customer }),
         ship_to: Some(wire::Place {
             country_code: file.ship_to.country_code,
             postal_code: file.ship_to.postal_code,

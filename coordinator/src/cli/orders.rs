@@ -75,7 +75,7 @@ pub(super) struct PlaceArgs {
     #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     longitude: f64,
     /// Reference of the customer: no name, no address
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "guest")]
     customer: String,
     /// What happens to units that can't be promised now
     #[arg(long, value_enum, default_value = "backorder")]
@@ -142,7 +142,7 @@ fn order_of(args: PlaceArgs) -> Result<wire::Order, CliError> {
         order_id: args.id.unwrap_or_else(new_request_id),
         channel: args.channel,
         placed_time_ms: now_ms(),
-        customer: (!args.customer.is_empty()).then_some(wire::PartyRef { id: args.customer }),
+        customer: Some(wire::PartyRef { id: args.customer }),
         ship_to: Some(wire::Place {
             country_code: args.country.clone(),
             postal_code: args.postal_code,

@@ -94,6 +94,7 @@ pub struct Driver<P: Peers> {
     applied_bytes: u64,
     snapshotting: bool,
     leaving: Option<u32>,
+    purge: Option<std::thread::JoinHandle<()>>,
 }
 
 /// The ends of the queues that the driver takes from.
@@ -148,6 +149,7 @@ impl<P: Peers> Driver<P> {
             applied_bytes: 0,
             snapshotting: false,
             leaving: None,
+            purge: None,
         };
         Ok((driver, Inbox { requests, messages, control }, handle))
     }
@@ -158,7 +160,14 @@ impl<P: Peers> Driver<P> {
     /// [`Fault`]: the process must stop.
     pub fn run(mut self, inbox: Inbox) -> Result<(), Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(Fault::Thread)?;
-        runtime.block_on(self.serve(inbox))
+        let ended = runtime.block_on(self.serve(inbox));
+        // It holds the log's lock: whoever opens the folder next must not find it taken.
+        if let Some(purge) = self.purge.take()
+            && purge.join().is_err()
+        {
+            tracing::error!("the thread that removes old log files panicked");
+        }
+        ended
     }
 
     async fn serve(&mut self, mut inbox: Inbox) -> Result<(), Fault> {
@@ -454,7 +463,7 @@ impl<P: Peers> Driver<P> {
         let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
         tracing::info!(index = place.index, bytes, files = manifest.files.len(), "took a snapshot");
         let log = self.log.clone();
-        std::thread::Builder::new()
+        let purge = std::thread::Builder::new()
             .name("log-purge".to_owned())
             .spawn(move || {
                 if let Err(error) = log.purge() {
@@ -462,6 +471,7 @@ impl<P: Peers> Driver<P> {
                 }
             })
             .map_err(Fault::Thread)?;
+        self.purge = Some(purge);
         Ok(())
     }
 
