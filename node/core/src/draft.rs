@@ -187,7 +187,11 @@ impl<'a> Draft<'a> {
         let Self { state, meta, cells, allocations, documents, items, facts, under_review: _ } = self;
         let mut changes = vec![Change::Meta(meta)];
         changes.extend(items.into_iter().map(|(id, item)| Change::Item(id, item)));
-        let touched = cells.into_iter().filter(|(key, cell)| state.cell(key) != Some(cell) && *cell != Cell::default());
+        // A cell that was looked at and never had anything is no cell; one that comes back to nothing is.
+        let touched = cells.into_iter().filter(|(key, cell)| match state.cell(key) {
+            Some(before) => before != cell,
+            None => *cell != Cell::default(),
+        });
         changes.extend(touched.map(|(key, cell)| Change::Cell(key, cell)));
         changes.extend(allocations.into_iter().map(|(id, allocation)| Change::Allocation(id, allocation)));
         changes.extend(documents.into_iter().map(|((kind, id), document)| Change::Document(kind, id, document)));
