@@ -1,6 +1,6 @@
 //! What the network says of itself when it is at rest: read once through its public API.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use stockmesh_proto::coordinator::v1::{Cell, GetClusterStatusResponse, OrderStatus};
 use stockmesh_proto::feed::v1::{FeedPosition, FeedRef};
@@ -28,11 +28,14 @@ pub struct Journal {
     pub unbalanced: Vec<u64>,
     /// Numbers that do not follow the one before.
     pub gaps: Vec<u64>,
-    /// Facts whose entries do not stand together: they were posted more than once.
+    /// Facts of which a part was posted more than once.
     pub posted_again: Vec<String>,
-    seen: HashMap<String, HashSet<(String, u64)>>,
-    last: Option<(FeedRef, u64)>,
-    all_seen: HashSet<(String, String, u64, u64)>,
+    feeds: Vec<FeedRef>,
+    rules: Vec<String>,
+    /// The fact whose entries are being read: feed, seq.
+    last: Option<(usize, u64)>,
+    /// Rules of each fact that were read, and of those the ones before its present run of entries.
+    seen: HashMap<(usize, u64), (BTreeSet<usize>, BTreeSet<usize>)>,
 }
 
 impl Journal {
@@ -55,21 +58,34 @@ impl Journal {
             }
         }
         let source = source.unwrap_or_default();
-        let kind = rule.split(['.', '/']).next().unwrap_or_default().to_owned();
-        let of_kind = self.seen.entry(kind.clone()).or_default();
-        if of_kind.insert((format!("{}>{}@{}", source.participant, source.destination, source.epoch), source_seq)) {
-            *self.facts.entry(kind).or_default() += 1;
+        let fact = (place_of(&mut self.feeds, &source), source_seq);
+        let rule_at = place_of(&mut self.rules, &rule);
+        let (rules, before) = self.seen.entry(fact).or_default();
+        if self.last != Some(fact) {
+            before.clone_from(rules);
+            self.last = Some(fact);
         }
+        // A shipment's cost is posted at once, its revenue when the order is known: parts of a fact may stand apart. The
+        // same part twice, with other facts between, was posted again.
+        if before.contains(&rule_at) {
+            self.posted_again.push(format!("entry {number}: {rule} of {} seq {source_seq}", source.participant));
+        }
+        let kind = |rule: &str| rule.split(['.', '/']).next().unwrap_or_default().to_owned();
+        let of_kind = kind(&rule);
+        if !rules.iter().any(|known| kind(&self.rules[*known]) == of_kind) {
+            *self.facts.entry(of_kind).or_default() += 1;
+        }
+        rules.insert(rule_at);
         *self.by_rule.entry(rule).or_default() += 1;
-        let here = Some((source.clone(), source_seq));
-        if self.last != here {
-            let key = (source.participant.clone(), source.destination.clone(), source.epoch, source_seq);
-            if !self.all_seen.insert(key) {
-                self.posted_again.push(format!("entry {number}: {} seq {source_seq}", source.participant));
-            }
-            self.last = here;
-        }
     }
+}
+
+/// Where a value stands in a short list, at its end when it is new.
+fn place_of<T: PartialEq + Clone>(list: &mut Vec<T>, value: &T) -> usize {
+    list.iter().position(|known| known == value).unwrap_or_else(|| {
+        list.push(value.clone());
+        list.len() - 1
+    })
 }
 
 /// Everything that was read.

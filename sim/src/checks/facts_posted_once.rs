@@ -6,7 +6,7 @@ use crate::demo::DemoResult;
 /// The check.
 pub const CHECK: Check = Check {
     name: "every fact posted once",
-    guarantee: "finance stands at the head of every feed, with the same hash; nothing waits in suspense; each fact's entries stand together, once; documents posted = documents acknowledged",
+    guarantee: "finance stands at the head of every feed, with the same hash; nothing waits in suspense; each part of a fact is posted once; documents posted = documents acknowledged",
     source: "promise-rights.md I7, finance.md",
     run,
 };

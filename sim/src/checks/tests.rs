@@ -220,8 +220,8 @@ fn each_check_fails_when_its_guarantee_is_broken() {
         ("another history", "every fact posted once", |r| r.evidence.positions.statuses[0].feed_hash = "00".into()),
         ("a fact waits", "every fact posted once", |r| r.evidence.suspense.push(SuspenseItem::default())),
         ("a shipment posted again", "every fact posted once", |r| {
-            let again = entry(4, "shipment.cost/1", 1, &[]);
-            r.evidence.journal.add(again);
+            r.evidence.journal.add(entry(4, "cost.late/1", 1, &[]));
+            r.evidence.journal.add(entry(5, "shipment.cost/1", 4, &[]));
         }),
         ("an account is off", "books balanced", |r| r.evidence.balances[0].debit_minor += 1),
         ("an entry is off", "books balanced", |r| r.evidence.journal.add(entry(4, "x/1", 9, &[("A", 1)]))),
