@@ -2,7 +2,7 @@
 //!
 //! A fact that lacks its partner (a shipment before its order), or that can't be posted as it is, goes to *suspense* and
 //! never blocks its feed. It carries what it waits for; when that becomes known, facts that wait for it are tried again in
-//! the order in which they arrived, before anything else is posted. What moved at a node takes effect in the order of that
+//! the order in which they arrived, each with all that it makes known in turn, before anything else is posted. What moved at a node takes effect in the order of that
 //! node's feed: only what depends on other feeds waits (revenue on the order, a return's cost on its sale), so cost and
 //! quantities don't depend on how feeds interleave. While a node is not registered, all of its facts wait together.
 //!
@@ -112,29 +112,33 @@ impl<R: Records> Books<R> {
         Ok(())
     }
 
-    /// Tries facts again whose partner became known.
+    /// Tries facts again whose partner became known. What becomes known by one of them is worked off before the next one:
+    /// a fact that waited longer for something else goes before a later one that waited for this.
     fn post_waiting(&mut self) -> Result<(), Fault<R::Error>> {
-        while let Some(key) = self.known.pop_front() {
-            let mut after = 0;
-            while self.meta.suspended > 0
-                && let Some(waiting) = self.next_waiting(&key, after)?
-            {
-                after = waiting.id;
-                let body = EntryBody::decode(waiting.body.as_slice())
-                    .map_err(|error| Fault::Corrupt(format!("suspended fact {}: {error}", waiting.id)))?;
-                match self.attempt(&Incoming { source: &waiting.source, body: &body }, waiting.stage)? {
-                    None => self.release(waiting.id),
-                    Some(wait) => self.suspend(suspended(
-                        waiting.id,
-                        &waiting.source,
-                        &waiting.body,
-                        wait,
-                        waiting.arrived_time_ms,
-                    )),
+        let mut stack: Vec<(String, u64)> = Vec::new();
+        loop {
+            stack.extend(self.known.drain(..).rev().map(|key| (key, 0)));
+            if self.meta.suspended == 0 {
+                return Ok(());
+            }
+            let Some((key, after)) = stack.last().cloned() else { return Ok(()) };
+            let Some(waiting) = self.next_waiting(&key, after)? else {
+                stack.pop();
+                continue;
+            };
+            if let Some(top) = stack.last_mut() {
+                top.1 = waiting.id;
+            }
+            let body = EntryBody::decode(waiting.body.as_slice())
+                .map_err(|error| Fault::Corrupt(format!("suspended fact {}: {error}", waiting.id)))?;
+            match self.attempt(&Incoming { source: &waiting.source, body: &body }, waiting.stage)? {
+                None => self.release(waiting.id),
+                Some(wait) => {
+                    let Suspended { id, source, body, arrived_time_ms, .. } = &waiting;
+                    self.suspend(suspended(*id, source, body, wait, *arrived_time_ms));
                 }
             }
         }
-        Ok(())
     }
 
     fn attempt(&mut self, fact: &Incoming<'_>, stage: Stage) -> Result<Option<Wait>, Fault<R::Error>> {
