@@ -24,7 +24,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Channels that a cluster keeps: its addresses, and leaders that they named.
 const MAX_CHANNELS: usize = 32;
 /// Bounds of one attempt: a replica that accepts and stays silent must not use up the whole deadline.
-const ATTEMPT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+const ATTEMPT: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// Bounds of the delay between attempts.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use stockmesh_proto::coordinator::v1::OrderState;
 use stockmesh_sim::network::Clients;
+use tokio::task::JoinHandle;
 
 use crate::world::{NODES, STORE_RESERVE, World, balance, eventually, place, shipment, web_order};
 
 const ITEM: &str = "MUG-1";
 /// Units received at the center and the store.
 const RECEIVED: [i64; 2] = [5000, 500];
-/// Orders that must be acknowledged while one process is away, and again after it is back.
-const ORDERS_PER_STEP: usize = 8;
+/// Orders that must be acknowledged while one process is away, and again after it is back; another number in each round, so that
+/// kills meet other moments.
+const ORDERS_PER_STEP: [usize; 3] = [8, 3, 1];
 
 /// What the services acknowledged.
 #[derive(Default)]
@@ -52,8 +55,8 @@ async fn ship_everything(clients: Clients, node: &'static str, done: Arc<Acknowl
     }
 }
 
-async fn more_orders(done: &Acknowledged, when: &str) {
-    let wanted = done.placed.load(Ordering::Relaxed) + ORDERS_PER_STEP;
+async fn more_orders(done: &Acknowledged, count: usize, when: &str) {
+    let wanted = done.placed.load(Ordering::Relaxed) + count;
     eventually(&format!("orders go on {when}"), || async {
         let placed = done.placed.load(Ordering::Relaxed);
         if placed >= wanted { Ok(()) } else { Err(format!("{placed} of {wanted}")) }
@@ -61,46 +64,102 @@ async fn more_orders(done: &Acknowledged, when: &str) {
     .await;
 }
 
+/// Orders that are placed and shipped in the background.
+struct Work {
+    done: Arc<Acknowledged>,
+    placing: JoinHandle<()>,
+    shipping: [JoinHandle<()>; 2],
+}
+
+impl Work {
+    /// Receives goods and begins.
+    async fn begin(world: &World) -> Self {
+        world.master_data(&[ITEM]).await;
+        for (node, units) in NODES.into_iter().zip(RECEIVED) {
+            world.receive(node, ITEM, units, 250).await;
+        }
+        world.wait_until_available(ITEM, RECEIVED.iter().sum::<i64>() - STORE_RESERVE).await;
+        let done = Arc::new(Acknowledged::default());
+        let placing = tokio::spawn(place_orders(world.clients.clone(), Arc::clone(&done)));
+        let shipping = NODES.map(|node| tokio::spawn(ship_everything(world.clients.clone(), node, Arc::clone(&done))));
+        Self { done, placing, shipping }
+    }
+
+    /// Ends placing, lets everything ship, and compares what all parts say.
+    async fn end(self, world: &mut World) {
+        let Self { done, placing, shipping } = self;
+        done.enough_placed.store(true, Ordering::Relaxed);
+        placing.await.expect("placing went well");
+        orders_are_shipped(world, &done).await;
+        done.everything_shipped.store(true, Ordering::Relaxed);
+        for task in shipping {
+            task.await.expect("shipping went well");
+        }
+        world.settle().await;
+        records_agree(world, &done).await;
+        replicas_agree(world).await;
+        assert_eq!(world.network.died_by_themselves(), Vec::<String>::new());
+        let errors = world.log_lines(&["ERROR"]);
+        assert!(errors.is_empty(), "kills are no errors of those that stay: {errors:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_process_is_killed_at_work_and_nothing_acknowledged_is_lost() {
     let mut world = World::start().await;
-    world.master_data(&[ITEM]).await;
-    for (node, units) in NODES.into_iter().zip(RECEIVED) {
-        world.receive(node, ITEM, units, 250).await;
-    }
-    world.wait_until_available(ITEM, RECEIVED.iter().sum::<i64>() - STORE_RESERVE).await;
-
+    let work = Work::begin(&world).await;
     let names: Vec<String> = world.network.process_names().map(str::to_owned).collect();
     assert_eq!(names.len(), 6, "three replicas, two nodes, finance: {names:?}");
-    let done = Arc::new(Acknowledged::default());
-    let placing = tokio::spawn(place_orders(world.clients.clone(), Arc::clone(&done)));
-    let shipping = NODES.map(|node| tokio::spawn(ship_everything(world.clients.clone(), node, Arc::clone(&done))));
-
-    more_orders(&done, "before the first kill").await;
-    for name in &names {
-        world.network.kill(name).await.unwrap();
-        more_orders(&done, &format!("while {name} is away")).await;
-        world.network.restart(name).await.unwrap();
-        more_orders(&done, &format!("after {name} is back")).await;
+    more_orders(&work.done, 8, "before the first kill").await;
+    for count in ORDERS_PER_STEP {
+        for name in &names {
+            world.network.kill(name).await.unwrap();
+            more_orders(&work.done, count, &format!("while {name} is away")).await;
+            world.network.restart(name).await.unwrap();
+            more_orders(&work.done, count, &format!("after {name} is back")).await;
+        }
+        let leader = world.network.wait_for_leader(None).await.unwrap();
+        world.network.kill(&leader).await.unwrap();
+        more_orders(&work.done, count, "under another leader").await;
+        world.network.restart(&leader).await.unwrap();
     }
+    work.end(&mut world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_of_everything_at_work_loses_nothing_acknowledged() {
+    let mut world = World::start().await;
+    let work = Work::begin(&world).await;
+    let names: Vec<String> = world.network.process_names().map(str::to_owned).collect();
+    for round in 1..=2 {
+        more_orders(&work.done, 10, &format!("before power cut {round}")).await;
+        for name in &names {
+            world.network.process(name).unwrap().signal(Signal::SIGKILL).unwrap();
+        }
+        for name in &names {
+            world.network.kill(name).await.unwrap();
+        }
+        for name in &names {
+            world.network.restart(name).await.unwrap();
+        }
+        more_orders(&work.done, 5, &format!("after power cut {round}")).await;
+    }
+    work.end(&mut world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hangs_is_replaced_and_does_no_harm_when_it_goes_on() {
+    let mut world = World::start().await;
+    let work = Work::begin(&world).await;
+    more_orders(&work.done, 5, "before the leader hangs").await;
     let leader = world.network.wait_for_leader(None).await.unwrap();
-    world.network.kill(&leader).await.unwrap();
-    more_orders(&done, "under another leader").await;
-    world.network.restart(&leader).await.unwrap();
-
-    done.enough_placed.store(true, Ordering::Relaxed);
-    placing.await.expect("placing went well");
-    orders_are_shipped(&world, &done).await;
-    done.everything_shipped.store(true, Ordering::Relaxed);
-    for task in shipping {
-        task.await.expect("shipping went well");
-    }
-    world.settle().await;
-    records_agree(&world, &done).await;
-    replicas_agree(&world).await;
-    assert_eq!(world.network.died_by_themselves(), Vec::<String>::new());
-    let errors = world.log_lines(&["ERROR"]);
-    assert!(errors.is_empty(), "kills are no errors of those that stay: {errors:#?}");
+    world.network.process(&leader).unwrap().signal(Signal::SIGSTOP).unwrap();
+    let next = world.network.wait_for_leader(Some(&leader)).await.unwrap();
+    assert_ne!(next, leader);
+    more_orders(&work.done, 5, "while the old leader hangs").await;
+    world.network.process(&leader).unwrap().signal(Signal::SIGCONT).unwrap();
+    more_orders(&work.done, 5, "after it goes on").await;
+    work.end(&mut world).await;
 }
 
 /// Every acknowledged order is there once, whole, and ships; no other order is.
