@@ -4,16 +4,18 @@
 //! and I6 of promise-rights.md; work of a correct coordinator is never refused; and a node that is killed and rebuilt from
 //! the keys that it wrote has the same state. At the end everything is delivered, and both sides agree.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod coordinator;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use common::*;
+use coordinator::Coordinator;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use stockmesh_node_core::GrantPolicy;
 use stockmesh_node_core::command::{ReceivedCondition, Work};
-use stockmesh_proto::convert;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition};
 use stockmesh_types::AllocationId;
@@ -109,127 +111,6 @@ struct Model {
     shelves: [Shelf; 2],
     jobs: BTreeMap<u64, Job>,
     returns: Vec<(usize, i64)>,
-}
-
-/// What the coordinator keeps of one item.
-#[derive(Clone, Default, Debug)]
-struct Rights {
-    granted: i64,
-    returned: i64,
-    shipped: i64,
-    aim: i64,
-}
-
-#[derive(Clone, Debug)]
-struct Promised {
-    item: usize,
-    quantity: i64,
-    shipped: i64,
-    cancelled: i64,
-    lost: i64,
-    requested: i64,
-}
-
-/// A correct coordinator for one node.
-#[derive(Default)]
-struct Coordinator {
-    rights: [Rights; 2],
-    allocations: BTreeMap<u64, Promised>,
-    heard: usize,
-    outbox: VecDeque<Work>,
-}
-
-impl Coordinator {
-    fn free(&self, item: usize) -> i64 {
-        let Rights { granted, returned, shipped, aim: _ } = self.rights[item];
-        let open: i64 =
-            self.allocations.values().filter(|a| a.item == item).map(|a| a.quantity - a.shipped - a.cancelled).sum();
-        granted - returned - shipped - open
-    }
-
-    fn promise(&mut self, item: usize, quantity: i64) {
-        if self.free(item) < quantity {
-            return;
-        }
-        let n = self.allocations.len() as u64 + 1;
-        let promised = Promised { item, quantity, shipped: 0, cancelled: 0, lost: 0, requested: 0 };
-        self.allocations.insert(n, promised);
-        self.outbox.push_back(opened(n, &format!("o-{n}"), ITEMS[item], quantity));
-    }
-
-    fn request_cancel(&mut self, n: u64, units: i64) {
-        let Some(allocation) = self.allocations.get_mut(&n) else { return };
-        let requested = (allocation.requested.max(allocation.cancelled) + units).min(allocation.quantity);
-        if requested > allocation.requested {
-            allocation.requested = requested;
-            self.outbox.push_back(cancel(n, requested));
-        }
-    }
-
-    fn give_back(&mut self, item: usize, units: i64) {
-        if units > 0 && self.free(item) >= units {
-            self.rights[item].returned += units;
-            self.outbox.push_back(take_back(ITEMS[item], self.rights[item].returned));
-        }
-    }
-
-    /// While less was returned than lost or short, whatever is free is returned, and promises are broken for the rest.
-    fn work_off(&mut self, item: usize) {
-        let missing = self.rights[item].aim - self.rights[item].returned;
-        let from_free = missing.min(self.free(item)).max(0);
-        self.give_back(item, from_free);
-        let mut missing = self.rights[item].aim - self.rights[item].returned;
-        for n in self.allocations.keys().rev().copied().collect::<Vec<_>>() {
-            let a = &self.allocations[&n];
-            if missing <= 0 {
-                break;
-            }
-            if a.item == item {
-                let asked_already = (a.requested - a.cancelled).max(0);
-                let more = (a.quantity - a.shipped - a.cancelled - asked_already).min(missing - asked_already).max(0);
-                missing -= asked_already + more;
-                self.request_cancel(n, more);
-            }
-        }
-    }
-
-    fn hear(&mut self, fact: &Fact) {
-        let number = |id: &Option<stockmesh_proto::common::v1::AllocationId>| {
-            convert::allocation_id(id, "allocation").unwrap().log_index
-        };
-        let item_of = |key: &Option<stockmesh_proto::common::v1::StockKey>| {
-            let key = convert::stock_key(key, "stock_key").unwrap();
-            ITEMS.iter().position(|item| *item == key.item.as_str()).unwrap()
-        };
-        match fact {
-            Fact::RightsGranted(f) => {
-                let rights = &mut self.rights[item_of(&f.stock_key)];
-                rights.granted = rights.granted.max(f.granted_total);
-            }
-            Fact::ShipmentDispatched(f) => {
-                for line in &f.lines {
-                    let a = self.allocations.get_mut(&number(&line.allocation)).unwrap();
-                    self.rights[a.item].shipped += line.shipped_total - a.shipped;
-                    a.shipped = line.shipped_total;
-                }
-            }
-            Fact::AllocationDeclined(f) => self.cancelled(number(&f.allocation), f.cancelled_total, f.lost_total),
-            Fact::CancellationAnswered(f) => self.cancelled(number(&f.allocation), f.cancelled_total, f.lost_total),
-            Fact::ShortfallReported(f) => self.rights[item_of(&f.stock_key)].aim = f.level + f.returned_total,
-            _ => {}
-        }
-        (0..ITEMS.len()).for_each(|item| self.work_off(item));
-    }
-
-    fn cancelled(&mut self, n: u64, cancelled: i64, lost: i64) {
-        let a = self.allocations.get_mut(&n).unwrap();
-        a.cancelled = a.cancelled.max(cancelled);
-        let newly_lost = lost - a.lost;
-        a.lost = lost;
-        let item = a.item;
-        // Lost units go to `returned` in the same entry, never through free.
-        self.give_back(item, newly_lost);
-    }
 }
 
 struct World {
@@ -357,8 +238,8 @@ impl World {
             Step::Promise(item, units) => self.coordinator.promise(item, units),
             Step::RequestCancel(n, units) => self.coordinator.request_cancel(n as u64 + 1, units),
             Step::GiveBack(item, units) => self.coordinator.give_back(item, units),
-            Step::ToCoordinator(count) => self.to_coordinator(count),
-            Step::ToNode(count) => self.to_node(count),
+            Step::ToCoordinator(count) => self.deliver_to_coordinator(count),
+            Step::ToNode(count) => self.deliver_to_node(count),
             Step::Crash => {
                 let reloaded = self.node.reloaded();
                 assert_eq!(reloaded, self.node.state, "what was written is not the state");
@@ -374,7 +255,7 @@ impl World {
         self.model.jobs.insert(id, job);
     }
 
-    fn to_coordinator(&mut self, count: usize) {
+    fn deliver_to_coordinator(&mut self, count: usize) {
         for _ in 0..count {
             let Some(entry) = self.node.entries.get(self.coordinator.heard) else { return };
             let fact = entry.fact.clone().expect("every entry says something");
@@ -383,7 +264,7 @@ impl World {
         }
     }
 
-    fn to_node(&mut self, count: usize) {
+    fn deliver_to_node(&mut self, count: usize) {
         for _ in 0..count {
             let Some(work) = self.coordinator.outbox.pop_front() else { return };
             self.node.follow(work.clone()).unwrap_or_else(|reject| panic!("{work:?} was refused: {reject}"));
@@ -442,8 +323,8 @@ impl World {
     /// Delivers everything both ways; then both sides agree, and no shortfall is left that could be worked off.
     fn settle(&mut self) {
         while self.coordinator.heard < self.node.entries.len() || !self.coordinator.outbox.is_empty() {
-            self.to_coordinator(usize::MAX);
-            self.to_node(usize::MAX);
+            self.deliver_to_coordinator(usize::MAX);
+            self.deliver_to_node(usize::MAX);
             self.check();
         }
         for (item, name) in ITEMS.iter().enumerate() {
@@ -460,7 +341,7 @@ impl World {
 }
 
 fn config() -> ProptestConfig {
-    let failures = FileFailurePersistence::Direct("tests/random_histories.failures");
+    let failures = FileFailurePersistence::Direct("tests/random_histories/failures");
     ProptestConfig {
         cases: ProptestConfig::default().cases.max(400),
         failure_persistence: Some(Box::new(failures)),

@@ -1,0 +1,334 @@
+//! A node's store: crashes between any two durable steps, damage, rollbacks, and the real engine on a real disk.
+
+mod common;
+
+use common::*;
+use prost::Message;
+use stockmesh_node::engine::{Engine, Group, OpenError, Opened, RecoveryReason, open};
+use stockmesh_node::store::{Mark, MarkerFile, SledStore, Store};
+use stockmesh_node_core::{Cell, GrantPolicy, Key};
+use stockmesh_proto::entry::Head;
+use stockmesh_proto::feed::v1::FeedEntry;
+use stockmesh_types::{ChainHash, FeedId, LogTime, Reason, chain_hash};
+
+/// One group after the other: work from the coordinator, receipts, shipments.
+fn work(engine: &mut Engine, coordinator: &mut Coordinator, round: u64) {
+    if round == 0 {
+        coordinator.range("A");
+    } else {
+        coordinator.open(round, "A", 3);
+    }
+    let now = LogTime(NOON);
+    engine.follow(now, now.date(), &coordinator.feed.clone(), &coordinator.entries).unwrap();
+    engine.handle(&context(Some(stamp(2 * round))), receipt(&format!("r-{round}"), "A", 5)).unwrap();
+    if round > 0 {
+        engine.handle(&context(Some(stamp(2 * round + 1))), ship(&format!("s-{round}"), round, 2)).unwrap();
+    }
+}
+
+/// Checks that `entries` continue one chain from its start.
+fn chained(feed: &FeedId, entries: &[FeedEntry]) -> Head {
+    let mut hash = ChainHash::START;
+    for (entry, seq) in entries.iter().zip(1..) {
+        hash = chain_hash(&hash, feed, seq, &entry.body);
+        assert_eq!((entry.seq, entry.hash.as_slice()), (seq, hash.0.as_slice()));
+    }
+    Head { seq: entries.len() as u64, hash }
+}
+
+#[test]
+fn a_crash_between_any_two_steps_loses_nothing_that_was_acknowledged() {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum CrashAfter {
+        Nothing,
+        Write,
+        Sync,
+        Mark,
+    }
+    for crash in [CrashAfter::Nothing, CrashAfter::Write, CrashAfter::Sync, CrashAfter::Mark] {
+        let (mut store, mut coordinator) = (LossyStore::default(), Coordinator::default());
+        let mut mark = Some(Mark { epoch: 1, head: ready(&mut store, None).head() });
+        let mut published: Vec<FeedEntry> = Vec::new();
+        let mut engine = ready(&mut store, mark);
+        let mut crashed_in = 0;
+        let mut round = 0;
+        while round < 6 {
+            work(&mut engine, &mut coordinator, round);
+            let before = (published.len(), mark);
+            let Group { batch, entries, mark: next } = engine.take_group(0).unwrap();
+            let crash_now = round == 3 && crashed_in == 0;
+            let reached = |step| crash_now && crash == step;
+            let mut done = false;
+            if !reached(CrashAfter::Nothing) {
+                store.write(&batch).unwrap();
+                if !reached(CrashAfter::Write) {
+                    store.sync().unwrap();
+                    done = true;
+                    if !reached(CrashAfter::Sync) {
+                        mark = Some(next);
+                        published.extend(entries.clone());
+                    }
+                }
+            }
+            if crash_now {
+                store.crash();
+                engine = ready(&mut store, mark);
+                crashed_in += 1;
+                let expected = if done { next.head } else { before.1.unwrap().head };
+                assert_eq!(engine.head(), expected, "{crash:?}");
+                // Nobody saw more than the store has.
+                assert!(before.0 as u64 <= engine.head().seq);
+                if done && !reached(CrashAfter::Mark) {
+                    published.extend(entries);
+                }
+                let cursor = engine.cursor(&coordinator.feed).unwrap();
+                assert_eq!(cursor == coordinator.head, done, "{crash:?}: cursor and effect move together");
+                if !done {
+                    // The clients repeat, the link resumes: the same again.
+                    coordinator.entries.pop();
+                    coordinator.head = cursor;
+                    continue;
+                }
+            }
+            round += 1;
+        }
+        assert_eq!(crashed_in, 1);
+        assert_eq!(chained(&feed(), &published), engine.head(), "{crash:?}");
+        let reopened = ready(&mut store, mark);
+        assert_eq!(reopened.state(), engine.state(), "{crash:?}");
+        assert_eq!(reopened.state().cell(&key("A")).unwrap().on_hand, 6 * 5 - 5 * 2);
+    }
+}
+
+/// A store with some history, and its mark.
+fn with_history(store: &mut impl Store) -> (Engine, Mark) {
+    let mut engine = ready(store, None);
+    let mut coordinator = Coordinator::default();
+    let mut mark = Mark { epoch: 1, head: engine.head() };
+    for round in 0..3 {
+        work(&mut engine, &mut coordinator, round);
+        let group = engine.take_group(0).unwrap();
+        store.write(&group.batch).unwrap();
+        store.sync().unwrap();
+        mark = group.mark;
+    }
+    (engine, mark)
+}
+
+#[test]
+fn a_store_is_compared_with_its_marker() {
+    let mut store = LossyStore::default();
+    let (engine, mark) = with_history(&mut store);
+    let older = Mark { head: Head { seq: 1, hash: first_hash(&store) }, ..mark };
+    let at = |seq| Mark { head: Head { seq, ..mark.head }, ..mark };
+    let behind = |marked, marked_epoch| {
+        Some(RecoveryReason::Behind { stored: engine.head().seq, epoch: 1, marked, marked_epoch })
+    };
+    let cases = [
+        (Some(mark), None),
+        (Some(older), None),
+        (Some(at(engine.head().seq + 1)), behind(engine.head().seq + 1, 1)),
+        (Some(Mark { epoch: 2, ..older }), behind(1, 2)),
+        (Some(at(1)), Some(RecoveryReason::OtherHistory { seq: 1 })),
+        (None, Some(RecoveryReason::NoMarker)),
+    ];
+    for (mark, expected) in cases {
+        match opened(&mut store, mark) {
+            Opened::Ready(ready) => {
+                assert_eq!(expected, None, "{mark:?}");
+                assert_eq!(ready.state(), engine.state());
+            }
+            Opened::Recovering(shown, reason) => {
+                assert_eq!(Some(reason), expected, "{mark:?}");
+                assert_eq!(shown.state(), engine.state(), "what is there is shown");
+            }
+        }
+    }
+    // A store that was lost altogether.
+    assert!(matches!(opened(&mut LossyStore::default(), Some(mark)), Opened::Recovering(..)));
+}
+
+fn first_hash(store: &LossyStore) -> ChainHash {
+    let value = store.get(&Key::FeedEntry { epoch: 1, seq: 1 }.encode()).unwrap().unwrap();
+    ChainHash::from_bytes(&FeedEntry::decode(value.as_slice()).unwrap().hash).unwrap()
+}
+
+#[test]
+fn damage_is_found_at_the_start() {
+    type Damage = fn(&mut std::collections::BTreeMap<Vec<u8>, Vec<u8>>);
+    fn entry(seq: u64) -> Vec<u8> {
+        Key::FeedEntry { epoch: 1, seq }.encode()
+    }
+    let cases: [(&str, Damage, &str); 8] = [
+        ("a flipped byte in an entry", |keys| *keys.get_mut(&entry(2)).unwrap().last_mut().unwrap() ^= 1, "entry 2"),
+        ("a missing entry", |keys| drop(keys.remove(&entry(2))), "are expected"),
+        ("an entry too many", |keys| drop(keys.insert(entry(99), keys[&entry(1)].clone())), ""),
+        (
+            "a counter that is not what the feed says",
+            |keys| {
+                let cell_key = Key::Cell(key("A")).encode();
+                let mut cell = Cell::decode(keys[&cell_key].as_slice()).unwrap();
+                cell.granted -= 1;
+                cell.on_hand -= 1;
+                cell.received_total -= 1;
+                keys.insert(cell_key, cell.encode_to_vec());
+            },
+            "rights granted on A",
+        ),
+        (
+            "units that are not conserved",
+            |keys| {
+                let cell_key = Key::Cell(key("A")).encode();
+                let cell = Cell::decode(keys[&cell_key].as_slice()).unwrap();
+                keys.insert(cell_key, Cell { on_hand: cell.on_hand + 1, ..cell }.encode_to_vec());
+            },
+            "not conserved",
+        ),
+        ("an allocation that is gone", |keys| drop(keys.remove(&Key::Allocation(allocation(1)).encode())), "A"),
+        ("a key of another kind", |keys| drop(keys.insert(b"zebra".to_vec(), vec![])), "none of a node's"),
+        ("a later format", |keys| drop(keys.insert(Key::Format.encode(), vec![0, 0, 0, 9])), "format 9"),
+    ];
+    for (case, damage, words) in cases {
+        let mut store = LossyStore::default();
+        let (_, mark) = with_history(&mut store);
+        damage(&mut store.0.lock().unwrap().visible);
+        let found = open(&mut store, identity(), GrantPolicy::default(), Some(mark));
+        match (case, found) {
+            // Beyond the head by more than one: nothing reads it, and the next entry overwrites it.
+            ("an entry too many", Ok(Opened::Ready(_))) => {}
+            (_, Err(error)) => assert!(error.to_string().contains(words), "{case}: {error}"),
+            (_, Ok(_)) => panic!("{case}: not found"),
+        }
+    }
+}
+
+#[test]
+fn another_nodes_store_is_refused() {
+    let mut store = LossyStore::default();
+    let (_, mark) = with_history(&mut store);
+    let other = stockmesh_node_core::Identity { node: "dc-2".parse().unwrap(), ..identity() };
+    let error = open(&mut store, other, GrantPolicy::default(), Some(mark)).unwrap_err();
+    assert!(matches!(error, OpenError::OtherNode { .. }), "{error}");
+}
+
+#[test]
+fn feeds_that_do_not_continue_or_are_for_others_are_refused() {
+    let mut store = LossyStore::default();
+    let mut engine = ready(&mut store, None);
+    let mut coordinator = Coordinator::default();
+    ["A", "B", "C"].iter().for_each(|item| coordinator.range(item));
+    let now = LogTime(NOON);
+    let mut follow = |feed: &FeedId, entries: &[FeedEntry]| {
+        engine.follow(now, now.date(), feed, entries).map(|head| head.seq).map_err(|reject| reject.reason)
+    };
+    let own = coordinator.feed.clone();
+    let entries = &coordinator.entries;
+    assert_eq!(follow(&own, &entries[1..]), Err(Reason::FeedGap));
+    assert_eq!(follow(&own, &entries[..2]), Ok(2));
+    assert_eq!(follow(&own, entries), Ok(3));
+    assert_eq!(follow(&own, &entries[..1]), Ok(3));
+    let fork = FeedEntry { hash: vec![9; 32], ..entries[2].clone() };
+    assert_eq!(follow(&own, &[fork]), Err(Reason::FeedForked));
+    let others = FeedId { destination: "node/dc-2".into(), ..own.clone() };
+    assert_eq!(follow(&others, entries), Err(Reason::UnknownFeed));
+    let unknown_fact = {
+        let mut head = coordinator.head;
+        head.append(&own, &stockmesh_proto::feed::v1::EntryBody::default())
+    };
+    assert_eq!(follow(&own, &[unknown_fact]), Err(Reason::UnknownFact));
+    // The next incarnation's chain begins anew; after that, the one before is over.
+    let mut next = Coordinator { feed: FeedId { epoch: 2, ..own.clone() }, ..Coordinator::default() };
+    next.range("D");
+    assert_eq!(follow(&next.feed, &next.entries), Ok(1));
+    assert_eq!(follow(&own, entries), Err(Reason::StaleIncarnation));
+}
+
+#[test]
+fn acknowledged_entries_are_trimmed_but_for_a_tail() {
+    let mut store = LossyStore::default();
+    let mut engine = ready(&mut store, None);
+    let mut coordinator = Coordinator::default();
+    coordinator.range("A");
+    let now = LogTime(NOON);
+    engine.follow(now, now.date(), &coordinator.feed, &coordinator.entries).unwrap();
+    let kept = stockmesh_node::engine::KEPT_ENTRIES;
+    let mut n = 0;
+    let mut mark = None;
+    while engine.head().seq < kept + 3_000 {
+        for _ in 0..200 {
+            engine.handle(&context(Some(stamp(n))), receipt(&format!("r-{n}"), "A", 1)).unwrap();
+            n += 1;
+        }
+        let group = engine.take_group(engine.head().seq).unwrap();
+        store.write(&group.batch).unwrap();
+        store.sync().unwrap();
+        mark = Some(group.mark);
+    }
+    let entries = store.0.lock().unwrap().visible.keys().filter(|key| key[0] == b'f').count() as u64;
+    assert_eq!(entries, kept, "{} were written", engine.head().seq);
+    assert_eq!(ready(&mut store, mark).state(), engine.state());
+}
+
+#[test]
+fn the_real_engine_keeps_what_was_synced_and_survives_an_unfinished_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dc-1");
+    let (engine, mark) = with_history(&mut SledStore::open(&path).unwrap());
+    std::fs::write(path.join("snap.0000000000000042.generating"), b"half of it").unwrap();
+    let mut store = SledStore::open(&path).unwrap();
+    assert!(!path.join("snap.0000000000000042.generating").exists());
+    let mut again = ready(&mut store, Some(mark));
+    assert_eq!((again.state(), again.head()), (engine.state(), engine.head()));
+    again.handle(&context(Some(stamp(90))), receipt("r-90", "A", 1)).unwrap();
+    let group = again.take_group(0).unwrap();
+    store.write(&group.batch).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let mut entries = Vec::new();
+    let mut store = SledStore::open(&path).unwrap();
+    let (from, to) = (Key::FeedEntry { epoch: 1, seq: 0 }.encode(), Key::FeedEntry { epoch: 1, seq: 999 }.encode());
+    store
+        .scan(&from, &to, &mut |_, value| {
+            entries.push(FeedEntry::decode(value).unwrap());
+            true
+        })
+        .unwrap();
+    assert_eq!(chained(&feed(), &entries), again.head());
+    assert_eq!(ready(&mut store, Some(group.mark)).state(), again.state());
+}
+
+#[test]
+fn a_store_that_was_restored_from_a_copy_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("dc-1"), dir.path().join("copy"));
+    let (mut marker, _) = MarkerFile::open(&dir.path().join("dc-1.marker")).unwrap();
+    let mut store = SledStore::open(&path).unwrap();
+    let (mut engine, mark) = with_history(&mut store);
+    marker.create(mark).unwrap();
+    drop(store);
+    copy_dir(&path, &copy);
+    let mut store = SledStore::open(&path).unwrap();
+    engine.handle(&context(Some(stamp(90))), receipt("r-90", "A", 1)).unwrap();
+    let group = engine.take_group(0).unwrap();
+    store.write(&group.batch).unwrap();
+    store.sync().unwrap();
+    marker.write(group.mark).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(&path).unwrap();
+    copy_dir(&copy, &path);
+    let (_, mark) = MarkerFile::open(&dir.path().join("dc-1.marker")).unwrap();
+    let found = opened(&mut SledStore::open(&path).unwrap(), mark);
+    assert!(matches!(found, Opened::Recovering(_, RecoveryReason::Behind { .. })));
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
