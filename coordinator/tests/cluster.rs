@@ -24,11 +24,13 @@ use stockmesh_proto::feed::v1::feed_service_client::FeedServiceClient;
 use stockmesh_proto::feed::v1::{
     EntryBody, FeedEntry, FeedRef, PullHello, PullRequest, RightsGranted, entry_body, pull_request, pull_response,
 };
+use stockmesh_proto::raft::v1::raft_service_client::RaftServiceClient;
+use stockmesh_service::certs::DevCa;
 use stockmesh_service::link::{FeedSource, HelloInfo, LinkError, LinkState, run_push};
 use stockmesh_service::request::new_request_id;
 use stockmesh_service::status::{known_reason, leader_of};
 use stockmesh_service::{Cluster, Dialer, Security};
-use stockmesh_types::{FeedId, Reason};
+use stockmesh_types::{FeedId, Principal, PrincipalKind, Reason};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -48,10 +50,17 @@ struct Group {
     addresses: Vec<String>,
     replicas: Vec<Option<Running>>,
     snapshot_every: u64,
+    /// The replicas' certificate, and that of who asks them.
+    security: Security,
+    asker: Security,
 }
 
 impl Group {
     async fn start(snapshot_every: u64) -> Self {
+        Self::start_secured(snapshot_every, Security::InsecureDev, Security::InsecureDev).await
+    }
+
+    async fn start_secured(snapshot_every: u64, security: Security, asker: Security) -> Self {
         let mut listeners = Vec::new();
         for _ in 0..3 {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
@@ -62,6 +71,8 @@ impl Group {
             addresses,
             replicas: (0..3).map(|_| None).collect(),
             snapshot_every,
+            security,
+            asker,
         };
         for (at, listener) in listeners.into_iter().enumerate() {
             group.run(at, listener);
@@ -87,7 +98,7 @@ impl Group {
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or(Stop::AtOnce) };
-        let task = tokio::spawn(run(config, Security::InsecureDev, listener, stopped));
+        let task = tokio::spawn(run(config, self.security.clone(), listener, stopped));
         self.replicas[at] = Some(Running { stop, task });
     }
 
@@ -108,11 +119,15 @@ impl Group {
     }
 
     fn channel(&self, at: usize) -> Channel {
-        dialer().channel(&self.addresses[at]).unwrap()
+        self.channel_as(&self.asker, at)
+    }
+
+    fn channel_as(&self, asker: &Security, at: usize) -> Channel {
+        Dialer::new(asker.clone()).channel(&self.addresses[at]).unwrap()
     }
 
     fn client(&self) -> Cluster {
-        Cluster::new(dialer(), self.addresses.clone(), PATIENCE)
+        Cluster::new(Dialer::new(self.asker.clone()), self.addresses.clone(), PATIENCE)
     }
 
     async fn status(&self, at: usize) -> Option<GetClusterStatusResponse> {
@@ -159,10 +174,6 @@ impl Group {
             }
         }
     }
-}
-
-fn dialer() -> Dialer {
-    Dialer::new(Security::InsecureDev)
 }
 
 async fn eventually<T, Fut: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> Fut) -> T {
@@ -315,7 +326,7 @@ async fn stock(group: &Group, grants: &[(&str, i64)]) {
     let link = tokio::spawn(run_push(
         source,
         "coordinator/1".to_owned(),
-        dialer(),
+        Dialer::new(group.asker.clone()),
         group.addresses.clone(),
         hello,
         state.clone(),
@@ -544,5 +555,54 @@ async fn without_a_quorum_nothing_is_promised_and_nothing_stale_is_read() {
     let leader = group.leader().await;
     assert_eq!(available(&group, leader, "MUG-1").await, 9);
     group.agree().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_say_who_may_do_what_at_every_replica() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = DevCa::init(&folder.path().join("ca")).unwrap();
+    let issue = |kind: PrincipalKind, id: &str| {
+        let name = format!("{}-{id}", kind.word());
+        ca.issue(&name, &[Principal { kind, id: id.to_owned() }], &[]).unwrap();
+        Security::load(&ca.files_of(&name), false).unwrap()
+    };
+    let replicas = issue(PrincipalKind::Coordinator, "1");
+    let (user, node) = (issue(PrincipalKind::User, "alice"), issue(PrincipalKind::Node, "dc-1"));
+    let group = Group::start_secured(10_000, replicas, user.clone()).await;
+    create(&group, &new_request_id(), "MUG-1").await;
+    let leader = group.leader().await;
+
+    for at in 0..3 {
+        // A user's order is taken through any replica: forwarded, it is still the user's.
+        place_at(group.channel(at), order(&format!("E{at}"), "MUG-1", 1)).await.unwrap();
+        let by_node = place_at(group.channel_as(&node, at), order("E9", "MUG-1", 1)).await.unwrap_err();
+        assert_eq!(known_reason(&by_node), Some(Reason::NotAllowed), "{by_node:?}");
+
+        // Nobody but a replica speaks for others.
+        let mut request =
+            tonic::Request::new(PlaceOrderRequest { order: Some(order("E9", "MUG-1", 1)), incarnation: 0 });
+        request.metadata_mut().insert("stockmesh-on-behalf-of", "stockmesh://user/bob".parse().unwrap());
+        let forged = OrderServiceClient::new(group.channel(at)).place_order(request).await.unwrap_err();
+        assert_eq!(known_reason(&forged), Some(Reason::NotAllowed), "{forged:?}");
+
+        // Raft is for replicas, a feed for whom it is meant.
+        let (_requests, outgoing) = mpsc::channel(1);
+        let raft = RaftServiceClient::new(group.channel(at)).send(ReceiverStream::new(outgoing)).await.unwrap_err();
+        assert_eq!(known_reason(&raft), Some(Reason::NotAllowed), "{raft:?}");
+        let feed = FeedId { participant: "coordinator/1".to_owned(), destination: "finance/main".to_owned(), epoch: 1 };
+        let (requests, outgoing) = mpsc::channel(4);
+        let cursor = Some(Head::START.to_wire());
+        let hello = PullHello { feed: Some(FeedRef::from(&feed)), cursor, feature_level: 1 };
+        requests.send(PullRequest { message: Some(pull_request::Message::Hello(hello)) }).await.unwrap();
+        let mut client = FeedServiceClient::new(group.channel_as(&node, at));
+        let mut responses = client.pull(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+        let refused = responses.message().await.unwrap_err();
+        assert_eq!(known_reason(&refused), Some(Reason::NotAllowed), "{refused:?}");
+    }
+    assert_eq!(get(&group, leader, "E0").await.state, i32::from(OrderState::Backordered));
+    let request = GetOrderRequest { order_id: "E9".to_owned() };
+    let none = OrderServiceClient::new(group.channel(leader)).get_order(request).await.unwrap_err();
+    assert_eq!(known_reason(&none), Some(Reason::UnknownOrder), "what was refused changed nothing");
     group.end().await;
 }

@@ -31,8 +31,9 @@ impl ClusterService for Cluster {
             leader_id: status.leader_id,
             term: status.term,
             commit_index: status.commit_index,
-            // Of the state that the hash is of, not of Raft: entries without commands are not in it.
-            applied_index: state.applied_index(),
+            // The state may be ahead of the status, which follows each turn; and Raft's own entries, which hold no
+            // command, are not in the state.
+            applied_index: state.applied_index().max(status.applied_index),
             first_index: status.first_index,
             log_time_ms: state.log_time().0,
             state_hash: hex(&state.digest()),

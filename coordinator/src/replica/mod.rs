@@ -141,7 +141,7 @@ impl<L: Storage> Replica<L> {
         Ok(Self {
             node,
             proposals: Proposals::new(settings.id),
-            reads: Reads::new(settings.id, settings.life, 2 * settings.election_ticks),
+            reads: Reads::new(settings.id, settings.life, settings.election_ticks),
             applied: (settings.applied, settings.applied_term),
         })
     }
