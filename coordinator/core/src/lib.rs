@@ -25,6 +25,8 @@ mod records;
 mod rights;
 pub mod snapshot;
 mod state;
+#[cfg(test)]
+mod tests;
 pub mod validate;
 
 pub use answer::{Answer, Applied, Emitted, Fault, Notice};

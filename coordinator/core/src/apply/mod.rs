@@ -19,6 +19,8 @@ mod register_node;
 mod remember;
 mod work_off_shortfalls;
 
+#[cfg(test)]
+pub(crate) use self::remember::MAX_REMEMBERED;
 use sha2::{Digest, Sha256};
 use stockmesh_proto::FEATURE_LEVEL;
 use stockmesh_proto::common::v1::Principal;

@@ -12,7 +12,7 @@ const OTHERS: usize = 40;
 
 /// A good answer, with a lower bound.
 pub(crate) fn solve(problem: &Problem) -> Answer {
-    let order = problem.by_smooth_cost();
+    let order = problem.order_by(Problem::smooth_cost);
     // Needs never exceed what is available, so that all nodes together are enough.
     let relaxed = problem.relaxed(&order, |_| true).unwrap_or(0);
     let alone = problem.best_alone();

@@ -111,35 +111,48 @@ impl Problem {
         cost
     }
 
-    /// Nodes by smooth cost, for each need; only those that have any of it.
-    pub fn by_smooth_cost(&self) -> Vec<Vec<usize>> {
+    /// Nodes by what a unit costs there, for each need; only those that have any of it.
+    pub fn order_by(&self, cost: impl Fn(&Self, usize, usize) -> Cost) -> Vec<Vec<usize>> {
         let order = |need: usize| {
             let mut nodes: Vec<usize> = (0..self.nodes.len()).filter(|node| self.available(need, *node) > 0).collect();
-            nodes.sort_by_cached_key(|node| (self.smooth_cost(need, *node), *node));
+            nodes.sort_by_cached_key(|node| (cost(self, need, *node), *node));
             nodes
         };
         (0..self.needs.len()).map(order).collect()
     }
 
+    /// What a need costs when it takes the units of the nodes in the order given; `None` when they do not have enough.
+    pub fn fill(
+        &self,
+        need: usize,
+        nodes: impl Iterator<Item = usize>,
+        cost: impl Fn(&Self, usize, usize) -> Cost,
+    ) -> Option<Cost> {
+        let (mut left, mut sum) = (self.needs[need].take, 0);
+        for node in nodes {
+            if left == 0 {
+                break;
+            }
+            let units = left.min(self.available(need, node));
+            sum += Cost::from(units) * cost(self, need, node);
+            left -= units;
+        }
+        (left == 0).then_some(sum)
+    }
+
     /// The smooth cost of all needs when each takes the cheapest units first, from the nodes that `may` allows; `None`
     /// when they do not have enough.
     pub fn relaxed(&self, order: &[Vec<usize>], may: impl Fn(usize) -> bool) -> Option<Cost> {
-        let mut cost = 0;
-        for (need, nodes) in order.iter().enumerate() {
-            let mut left = self.needs[need].take;
-            for node in nodes.iter().copied().filter(|node| may(*node)) {
-                if left == 0 {
-                    break;
-                }
-                let units = left.min(self.available(need, node));
-                cost += Cost::from(units) * self.smooth_cost(need, node);
-                left -= units;
-            }
-            if left > 0 {
-                return None;
-            }
-        }
-        Some(cost)
+        let may = &may;
+        let of = |(need, nodes): (usize, &Vec<usize>)| {
+            self.fill(need, nodes.iter().copied().filter(|node| may(*node)), Self::smooth_cost)
+        };
+        order.iter().enumerate().map(of).sum()
+    }
+
+    /// Grams of everything that is taken.
+    pub fn grams(&self) -> i128 {
+        self.needs.iter().map(|need| i128::from(need.take) * i128::from(need.weight_grams)).sum()
     }
 
     /// [`Problem::relaxed`] over all nodes, without sorting them where one look is enough.

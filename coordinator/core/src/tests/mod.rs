@@ -1,0 +1,13 @@
+//! Tests of the whole core: commands through `apply`, decisions through `decide`, nodes as naive models.
+
+mod audit;
+mod cancellation;
+mod determinism;
+mod facts;
+mod group;
+mod node_model;
+mod orders;
+mod rejects;
+mod requests;
+mod shortfalls;
+mod world;
