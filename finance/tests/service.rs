@@ -40,8 +40,20 @@ struct Finance {
 impl Finance {
     /// Starts it, and waits until it says where it listens.
     fn start(dir: &Path, listen: &str) -> Self {
+        Self::start_as(Command::new(BINARY), dir, listen)
+    }
+
+    /// Starts it where no file may grow beyond `kib`: as on a full disk, writes fail.
+    fn start_confined(dir: &Path, listen: &str, kib: u32) -> Self {
+        let mut shell = Command::new("sh");
+        // POSIX counts blocks of 512 bytes. An ignored signal stays ignored in the service, which sees an error instead.
+        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kib * 2), BINARY]);
+        Self::start_as(shell, dir, listen)
+    }
+
+    fn start_as(mut command: Command, dir: &Path, listen: &str) -> Self {
         let config = dir.join("finance.toml");
-        let mut child = Command::new(BINARY)
+        let mut child = command
             .args(["serve", "--insecure-dev", "--log-format", "json", "--listen", listen, "--config"])
             .arg(&config)
             .env("RUST_LOG", "info")
@@ -209,6 +221,47 @@ async fn feeds_are_posted_once_though_the_service_is_killed() {
     assert!(balances.len() > 20, "{balances:?}");
 
     check_command_line(&finance, dir.path(), answer.journal_entries);
+    let _ = stop.send(true);
+}
+
+/// A disk that takes no more: the service says so and ends; nothing is acknowledged that is not in the books.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_fails_ends_the_service_and_loses_nothing() {
+    let world = history();
+    let dir = tempfile::tempdir().unwrap();
+    let config = format!("listen = \"127.0.0.1:0\"\ndata_dir = {:?}\n", dir.path().join("books"));
+    std::fs::write(dir.path().join("finance.toml"), config).unwrap();
+    let mut finance = Finance::start_confined(dir.path(), "127.0.0.1:0", 160);
+    let (stop, stopping) = watch::channel(false);
+    let facts = &world.feeds["node/dc-1"];
+    let source = Arc::new(MemorySource::new(facts[0].source.feed.clone()));
+    let hello = HelloInfo { group: 1, incarnation: 0 };
+    let dialer = Dialer::new(Security::InsecureDev);
+    let link = Arc::new(LinkState::new());
+    let addresses = vec![finance.address.clone()];
+    tokio::spawn(run_push(source.clone(), "finance/main".into(), dialer, addresses, hello, link, stopping));
+    let mut sent = facts.iter();
+    let mut exit = None;
+    eventually("the service ends", || {
+        // In small batches, so that some fit.
+        sent.by_ref().take(5).for_each(|fact| source.append(fact));
+        exit = finance.child.try_wait().unwrap();
+        exit.is_some()
+    })
+    .await;
+    assert_eq!(exit.and_then(|status| status.code()), Some(1));
+    let acknowledged = source.acknowledged();
+    let address = finance.address.clone();
+    drop(finance);
+    let finance = Finance::start(dir.path(), &address);
+    let feeds = finance.json(&["status"]);
+    let posted = feeds["feeds"][0]["seq"].as_u64().unwrap_or(0);
+    assert!(posted >= acknowledged, "{posted} posted, {acknowledged} acknowledged");
+    sent.for_each(|fact| source.append(fact));
+    let all = facts.len() as u64;
+    eventually("everything is posted", || source.acknowledged() == all).await;
+    let (code, text) = finance.run(&["verify", "--data-dir", dir.path().join("books").to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
     let _ = stop.send(true);
 }
 

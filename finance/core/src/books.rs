@@ -18,7 +18,7 @@ use crate::records::{
 use crate::rules::{Line, Rule};
 
 /// Records of one kind that are kept between writes, some 500 bytes each.
-pub const MAX_CACHED: usize = 50_000;
+pub const MAX_CACHED: usize = 20_000;
 
 /// Why posting stops: never a business answer. The process that keeps the books ends, and starts again from the last write.
 #[derive(Debug, thiserror::Error)]
