@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use stockmesh_node::actor::{NodeHandle, start};
 use stockmesh_node::engine::open;
+use stockmesh_node::store::space::disk;
 use stockmesh_node::store::{MarkerFile, SledStore, StoreHandle};
 use stockmesh_node_core::command::{Command, ReceiptLine, ReceiveStock, ReceivedCondition};
 use stockmesh_node_core::{BodyHash, GrantPolicy, Identity, RequestStamp};
@@ -52,7 +53,7 @@ async fn measure(dir: &std::path::Path, callers: usize) -> anyhow::Result<(usize
     let mut store = SledStore::open(&dir.join("bench"))?;
     let opened = open(&mut store, identity, GrantPolicy::default(), mark)?;
     let on_fault = Box::new(|error: &stockmesh_node::store::StoreError| eprintln!("{error}"));
-    let (store, _thread) = StoreHandle::spawn("bench", store, marker, on_fault);
+    let (store, _thread) = StoreHandle::spawn("bench", store, marker, disk(dir.to_owned()), on_fault);
     let arbiter = actix::Arbiter::new();
     let node = start(&arbiter.handle(), opened, store, &[], Box::new(now));
     range_items(&node).await?;

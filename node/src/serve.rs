@@ -26,6 +26,7 @@ use crate::config::{Config, NodeSettings};
 use crate::engine::{Opened, open};
 use crate::grpc::{Hosted, NodeApi, PeerLinks};
 use crate::links::{NodeFeed, NodeWork};
+use crate::store::space;
 use crate::store::{Mark, MarkerFile, SledStore, StoreError, StoreHandle};
 
 /// The epoch of a store's first life. Later ones begin by recovery, which is not in this release.
@@ -43,6 +44,7 @@ pub fn run(config: Config, security: Security) -> anyhow::Result<()> {
     config.check()?;
     end_process_on_panic();
     let _lock = lock(&config.data_dir)?;
+    space::keep_ballast(&config.data_dir)?;
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime().context("no runtime can be started")?;
     let system = actix_rt::System::with_tokio_rt(|| runtime);
@@ -194,7 +196,13 @@ async fn start_node(
             true
         }
     };
-    let (store, thread) = StoreHandle::spawn(settings.id.as_str(), store, marker, stop_on_fault(settings.id.clone()));
+    let (store, thread) = StoreHandle::spawn(
+        settings.id.as_str(),
+        store,
+        marker,
+        space::disk(config.data_dir.clone()),
+        stop_on_fault(settings.id.clone()),
+    );
     let node = actor::start(arbiter, opened, store.clone(), &peers(config), Box::new(now));
     Ok(Started { node, store, thread, recovering })
 }

@@ -3,6 +3,7 @@
 mod common;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,6 +50,7 @@ struct TestNode {
     disk: LossyStore,
     gate: Option<mpsc::Sender<()>>,
     faults: Arc<Mutex<Vec<String>>>,
+    room: Arc<AtomicU64>,
     _dir: tempfile::TempDir,
 }
 
@@ -73,12 +75,15 @@ fn start_node(disk: &LossyStore, gated: bool, dir: tempfile::TempDir, marker: Ma
     let faults = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&faults);
     let on_fault = Box::new(move |error: &StoreError| heard.lock().unwrap().push(error.to_string()));
+    let room = Arc::new(AtomicU64::new(u64::MAX));
+    let read = Arc::clone(&room);
+    let gauge = Box::new(move || Ok(read.load(Ordering::Relaxed)));
     let store = GatedStore { inner: disk.clone(), gate: gated_by };
-    let (store, _) = StoreHandle::spawn("dc-1", store, marker, on_fault);
+    let (store, _) = StoreHandle::spawn("dc-1", store, marker, gauge, on_fault);
     let arbiter = actix::Arbiter::current();
     let peers = ["coordinator/1".to_owned()];
     let node = start(&arbiter, opened, store.clone(), &peers, Box::new(|| LogTime(NOON)));
-    TestNode { node, store, disk: disk.clone(), gate: gated.then_some(gate), faults, _dir: dir }
+    TestNode { node, store, disk: disk.clone(), gate: gated.then_some(gate), faults, room, _dir: dir }
 }
 
 impl TestNode {
@@ -313,5 +318,29 @@ fn work_takes_effect_once_however_often_it_is_sent() {
         let open = node.node.read(|view| Ok((view.state.open_tasks(), *view.state.cell(&key("A")).unwrap()))).await;
         let (tasks, cell) = open.unwrap();
         assert_eq!((tasks, cell.open, cell.returned, cell.granted), (2, 4, 1, 5));
+    });
+}
+
+#[test]
+fn a_nearly_full_disk_is_read_only_until_there_is_room_again() {
+    run(async {
+        let disk = LossyStore::default();
+        let mut coordinator = Coordinator::default();
+        coordinator.range("A");
+        let node = node_on(&disk, false);
+        node.range(&coordinator).await;
+        node.room.store(1_000_000, Ordering::Relaxed);
+        node.receive(1).await.unwrap();
+        for n in 2..5 {
+            assert_eq!(node.receive(n).await.unwrap_err().reason, Reason::ReadOnly);
+        }
+        let followed = node.node.follow(coordinator.feed.clone(), coordinator.entries.clone()).await;
+        assert_eq!(followed.unwrap_err().reason, Reason::ReadOnly);
+        let on_hand = node.node.read(|view| Ok(view.state.cell(&key("A")).unwrap().on_hand)).await.unwrap();
+        assert_eq!(on_hand, 1);
+        node.room.store(u64::MAX, Ordering::Relaxed);
+        // Found at the next look, which a refused request causes.
+        let _ = node.receive(2).await;
+        node.receive(2).await.unwrap();
     });
 }

@@ -24,7 +24,7 @@ fn run(test: impl AsyncFnOnce(NodeApi)) {
         let (marker, _) = MarkerFile::open(&dir.path().join("marker")).unwrap();
         let on_fault = Box::new(|error: &StoreError| panic!("{error}"));
         let opened = opened(&mut disk, Some(Mark { epoch: 1, head: stockmesh_proto::entry::Head::START }));
-        let (store, _) = StoreHandle::spawn("dc-1", disk, marker, on_fault);
+        let (store, _) = StoreHandle::spawn("dc-1", disk, marker, Box::new(|| Ok(u64::MAX)), on_fault);
         let node = start(&actix::Arbiter::current(), opened, store, &[], Box::new(|| LogTime(NOON)));
         let mut coordinator = Coordinator::default();
         ["A", "B"].iter().for_each(|item| coordinator.range(item));

@@ -141,22 +141,23 @@ impl NodeActor {
 
     fn begin(&mut self, context: &mut ActorContext<Self>) {
         let now = (self.clock)();
-        let mut group = Forming { now, waiting: Vec::new(), wanted: Vec::new() };
+        let disk_is_low = self.store.disk_is_low();
+        let mut group = Forming { now, disk_is_low, waiting: Vec::new(), wanted: Vec::new() };
         let mut bytes = 0;
         while group.waiting.len() < GROUP_ASKS && bytes < GROUP_BYTES {
             let Some(question) = self.queue.pop_front() else { break };
             bytes = group.work_out(&mut self.life, question);
         }
-        let Forming { now: _, waiting, wanted } = group;
+        let Forming { now: _, disk_is_low: _, waiting, wanted } = group;
         let closed = match &mut self.life {
             Life::Serving(engine) => engine.take_group(self.tail.acknowledged_by_all()),
             Life::Recovering(..) => None,
         };
         let Some(closed) = closed else {
-            if wanted.is_empty() {
+            if wanted.is_empty() && !disk_is_low {
                 return self.answer(waiting, Vec::new(), context);
             }
-            // Nothing to write, but answers to read.
+            // Nothing to write, but answers to read, or the disk to be looked at again.
             let (engine, batch) = (self.engine(), crate::store::Batch::new());
             let mark = crate::store::Mark { epoch: engine.feed().epoch, head: engine.head() };
             return self.commit(Commit { batch, mark, wanted }, Vec::new(), waiting, context);
@@ -231,6 +232,7 @@ fn remembered(value: Option<&[u8]>) -> Result<Answer, Reject> {
 /// A group in the making.
 struct Forming {
     now: LogTime,
+    disk_is_low: bool,
     waiting: Vec<Waiting>,
     wanted: Vec<Vec<u8>>,
 }
@@ -249,6 +251,7 @@ impl Forming {
             }
         };
         match question {
+            Question::Command { .. } | Question::Follow { .. } if self.disk_is_low => question.refuse(read_only()),
             Question::Command { principal, request, command, reply } => {
                 let context = Context { now: self.now, business_date: self.now.date(), principal, request };
                 let waiting = match engine.handle(&context, command) {
@@ -275,6 +278,10 @@ impl Forming {
         self.wanted.push(Key::Request(id).encode());
         self.wanted.len() - 1
     }
+}
+
+fn read_only() -> Reject {
+    Reject::new(Reason::ReadOnly, "the node's disk is nearly full: free some room, then repeat with the same id")
 }
 
 fn recovering(reason: &RecoveryReason) -> Reject {

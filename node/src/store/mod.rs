@@ -7,6 +7,7 @@
 
 pub mod marker;
 pub mod sled_store;
+pub mod space;
 pub mod thread;
 
 use std::collections::BTreeMap;

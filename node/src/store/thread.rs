@@ -1,15 +1,18 @@
 //! The store's own thread: blocking work never runs on an executor.
 //!
-//! It takes jobs from a bounded queue. A group is written, synced, marked, and only then reported durable. On the first error it
+//! It takes jobs from a bounded queue. After each it looks how much room the disk has, so that the node stops writing in time. A group is written, synced, marked, and only then reported durable. On the first error it
 //! stops for good and says so to [`OnFault`], which ends the process.
 //!
 //! Must not know: what is in a group.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use stockmesh_proto::feed::v1::FeedEntry;
 use tokio::sync::{mpsc, oneshot};
 
+use super::space::{Gauge, LOW_WATER_BYTES};
 use super::{Batch, Mark, MarkerFile, Store, StoreError};
 use crate::engine::decode_entry;
 
@@ -45,6 +48,7 @@ pub struct StoreGone;
 #[derive(Clone, Debug)]
 pub struct StoreHandle {
     jobs: mpsc::Sender<Job>,
+    disk_is_low: Arc<AtomicBool>,
 }
 
 impl StoreHandle {
@@ -52,15 +56,29 @@ impl StoreHandle {
     ///
     /// # Panics
     /// When the system has no thread left, which is a start-up fault.
-    pub fn spawn(name: &str, store: impl Store, marker: MarkerFile, on_fault: OnFault) -> (Self, JoinHandle<()>) {
+    pub fn spawn(
+        name: &str,
+        store: impl Store,
+        marker: MarkerFile,
+        gauge: Gauge,
+        on_fault: OnFault,
+    ) -> (Self, JoinHandle<()>) {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let disk_is_low = Arc::new(AtomicBool::new(false));
+        let room = Room { gauge, low: Arc::clone(&disk_is_low) };
         let run = move || {
-            if let Err(error) = work(store, marker, queue) {
+            if let Err(error) = work(store, marker, room, queue) {
                 on_fault(&error);
             }
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}")).spawn(run);
-        (Self { jobs }, thread.expect("a thread can be started"))
+        (Self { jobs, disk_is_low }, thread.expect("a thread can be started"))
+    }
+
+    /// The disk is nearly full: only reads are answered. Looked at again after every job.
+    #[must_use]
+    pub fn disk_is_low(&self) -> bool {
+        self.disk_is_low.load(Ordering::Relaxed)
     }
 
     /// Makes a group durable, and returns the wanted values.
@@ -100,7 +118,38 @@ impl StoreHandle {
     }
 }
 
-fn work(mut store: impl Store, mut marker: MarkerFile, mut queue: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+/// Room on the disk, as the thread finds it and others read it.
+struct Room {
+    gauge: Gauge,
+    low: Arc<AtomicBool>,
+}
+
+impl Room {
+    fn look(&self) -> Result<(), StoreError> {
+        let bytes = (self.gauge)()?;
+        let low = bytes < LOW_WATER_BYTES;
+        if self.low.swap(low, Ordering::Relaxed) != low {
+            if low {
+                tracing::error!(
+                    bytes,
+                    low_water_bytes = LOW_WATER_BYTES,
+                    "the disk is nearly full: the node only reads until there is room again"
+                );
+            } else {
+                tracing::info!(bytes, "the disk has room again: the node writes again");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn work(
+    mut store: impl Store,
+    mut marker: MarkerFile,
+    room: Room,
+    mut queue: mpsc::Receiver<Job>,
+) -> Result<(), StoreError> {
+    room.look()?;
     while let Some(job) = queue.blocking_recv() {
         // An answer that nobody waits for any more is dropped with its channel: the work is done all the same.
         match job {
@@ -111,6 +160,7 @@ fn work(mut store: impl Store, mut marker: MarkerFile, mut queue: mpsc::Receiver
                     store.sync()?;
                     marker.write(mark)?;
                 }
+                room.look()?;
                 let values = wanted.iter().map(|key| store.get(key)).collect::<Result<_, _>>()?;
                 let _ = answer.send(values);
             }
