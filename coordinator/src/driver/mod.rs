@@ -9,16 +9,18 @@
 //!
 //! Its own thread, because a synced write blocks it. Everything that comes in waits in a bounded queue.
 
+mod effects;
 mod flight;
 mod handle;
 mod open;
+mod snapshotting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use raft::Storage;
-use raft::eraftpb::{Message, MessageType};
+use raft::eraftpb::Message;
 use stockmesh_proto::raft::v1::{Command, InitializeGroup, command};
 use stockmesh_types::{Principal, PrincipalKind, Reason, Reject};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -29,9 +31,9 @@ pub use open::{Opened, open};
 
 use crate::fault::Fault;
 use crate::machine::Machine;
-use crate::replica::{Effect, ProposeError, Replica};
+use crate::replica::{ProposeError, Replica};
 use crate::storage::identity::Identity;
-use crate::storage::log::{DiskLog, Write};
+use crate::storage::log::DiskLog;
 use crate::storage::snapshots::{Place, Snapshots};
 use flight::{Flight, Undecided};
 
@@ -347,132 +349,6 @@ impl<P: Peers> Driver<P> {
                 self.initializing = false;
             }
         }
-    }
-
-    /// Lets the replica have its turns until it has nothing left to do.
-    fn turns(&mut self) -> Result<(), Fault> {
-        loop {
-            // Fields apart, because a turn borrows the replica.
-            let Self { replica, log, machine, snapshots, peers, flight, reads, .. } = self;
-            let Some(mut turn) = replica.turn() else { break };
-            let mut unreachable = Vec::new();
-            while let Some(effect) = turn.next()? {
-                match effect {
-                    Effect::Send(messages) => {
-                        for message in messages {
-                            let (to, is_snapshot) = (message.to, message.get_msg_type() == MessageType::MsgSnapshot);
-                            if !peers.send(message) {
-                                unreachable.push((to, is_snapshot));
-                            }
-                        }
-                    }
-                    Effect::Install(metadata) => {
-                        let place = Place { index: metadata.index, term: metadata.term };
-                        tracing::info!(index = place.index, term = place.term, "installing a snapshot");
-                        let manifest = machine.install(snapshots, place)?;
-                        log.offer_snapshot(manifest.metadata());
-                        self.last_snapshot = place;
-                        self.applied_bytes = 0;
-                    }
-                    Effect::Persist { snapshot, entries, hard_state, sync } => {
-                        log.write(Write { snapshot, entries, hard_state, members: None }, sync)?;
-                    }
-                    Effect::PersistCommit(commit) => log.write_commit(commit)?,
-                    Effect::PersistMembers(members) => {
-                        log.write(Write { members: Some(members), ..Write::default() }, false)?;
-                    }
-                    Effect::Apply(entries) => {
-                        self.applied_bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
-                        for done in machine.apply(&entries)? {
-                            let Some(number) = done.proposal else { continue };
-                            let landed = flight.landed(number, done.outcomes);
-                            self.again.extend(landed.again);
-                            if let Some(moved) = landed.backlog {
-                                self.backlog_busy = false;
-                                self.backlog_rests = moved == 0;
-                            }
-                        }
-                    }
-                    Effect::Unknown(numbers) => flight.unknown(&numbers),
-                    Effect::Readable(tickets) => {
-                        for reply in tickets.iter().filter_map(|ticket| reads.remove(ticket)) {
-                            // A reader that has gone away needs no answer.
-                            let _ = reply.send(());
-                        }
-                    }
-                }
-            }
-            for (peer, is_snapshot) in unreachable {
-                self.replica.report_unreachable(peer);
-                if is_snapshot {
-                    self.replica.report_snapshot(peer, false);
-                }
-            }
-        }
-        let leads = self.replica.leads();
-        if self.led != leads {
-            self.led = leads;
-            let term = self.replica.status().term;
-            tracing::info!(leads, term, "leadership changed");
-            self.flight.forget_decisions();
-            (self.initializing, self.backlog_busy, self.backlog_rests) = (false, false, false);
-        }
-        Ok(())
-    }
-
-    fn maybe_snapshot(&mut self) -> Result<(), Fault> {
-        let policy = self.options.snapshots;
-        let (index, term) = self.replica.applied();
-        let entries = index.saturating_sub(self.last_snapshot.index);
-        if self.snapshotting
-            || entries == 0
-            || (entries < policy.every_entries && self.applied_bytes < policy.every_bytes)
-        {
-            return Ok(());
-        }
-        let Some(control) = self.control.upgrade() else { return Ok(()) };
-        let place = Place { index, term };
-        let job = self.machine.begin_snapshot(self.identity, place, &self.replica.members());
-        let snapshots = self.snapshots.clone();
-        self.snapshotting = true;
-        self.applied_bytes = 0;
-        std::thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || {
-                let taken = job.write(&snapshots);
-                // The driver has stopped when this fails: nobody is left to tell.
-                let _ = control.blocking_send(Control::SnapshotTaken(taken));
-            })
-            .map_err(Fault::Thread)?;
-        Ok(())
-    }
-
-    fn snapshot_taken(&mut self, taken: Result<crate::storage::snapshots::Manifest, Fault>) -> Result<(), Fault> {
-        self.snapshotting = false;
-        let manifest = taken?;
-        let place = manifest.place();
-        if place <= self.last_snapshot {
-            // A newer one was installed meanwhile.
-            return Ok(());
-        }
-        let before = std::mem::replace(&mut self.last_snapshot, place);
-        self.log.offer_snapshot(manifest.metadata());
-        // Behind the snapshot only, which is synced, and so are the feeds up to it.
-        self.log.compact(place.index.saturating_sub(self.options.snapshots.keep_entries))?;
-        self.snapshots.remove_before(before)?;
-        let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-        tracing::info!(index = place.index, bytes, files = manifest.files.len(), "took a snapshot");
-        let log = self.log.clone();
-        let purge = std::thread::Builder::new()
-            .name("log-purge".to_owned())
-            .spawn(move || {
-                if let Err(error) = log.purge() {
-                    tracing::warn!(%error, "the log's old files could not be removed: the disk fills up");
-                }
-            })
-            .map_err(Fault::Thread)?;
-        self.purge = Some(purge);
-        Ok(())
     }
 
     fn publish(&self) {
