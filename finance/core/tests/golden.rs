@@ -370,3 +370,29 @@ fn every_balance_ends_as_the_sum_of_its_postings() {
     sums.retain(|_, minor| *minor != 0);
     assert_eq!(ledger.balances(), sums);
 }
+
+#[test]
+fn a_settled_return_is_done_while_other_units_of_its_sale_still_wait_for_a_receipt() {
+    let mut ledger = Ledger::new();
+    ledger.send("node/st-1", received("R0", "A", 1, 100));
+    ledger.send("node/st-1", sold("C0", Tender::Cash, &[("A", 1, vat_price(300, 0, 0))]));
+    // Two units ahead of their receipt; one comes back, goes on the shelf and is sold again.
+    ledger.send("node/st-1", sold("C1", Tender::Cash, &[("A", 2, vat_price(600, 0, 0))]));
+    ledger.send("node/st-1", returned_sale("T1", "st-1", "C1", "A", 1));
+    ledger.send("node/st-1", inspected("T1", "A", 1, Disposition::Resale));
+    ledger.send("node/st-1", sold("C2", Tender::Cash, &[("A", 1, vat_price(300, 0, 0))]));
+    // The unit that came back was worth 130; the other one is 170, and concerns neither the return nor its resale.
+    ledger.send("node/st-1", received("R1", "A", 1, 130));
+    assert_eq!(ledger.balances()["uk Expenses:CostOfGoodsSold GBP"], 100 + 100 + 130);
+    expect(
+        ledger.send("node/st-1", received("R2", "A", 1, 170)),
+        "receipt.purchase/1 uk 2026-01-07/2026-01-07
+         Assets:Inventory:St-1 170
+         Liabilities:Grni -170
+         cost.unreceived/1 uk 2026-01-07/2026-01-07
+         Liabilities:UnreceivedStock:St-1 100
+         Expenses:CostOfGoodsSold 70
+         Assets:Inventory:St-1 -170",
+    );
+    assert_eq!(ledger.balances().get("uk Assets:Inventory:St-1 GBP"), None);
+}
