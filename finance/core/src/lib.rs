@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Reading order: [`accounts`] (chart, as data), [`rules`] (posting rules, as data), [`journal`] (entries and their hash
-//! chain), [`records`] (what is remembered), [`books`], `layers` (valuation), [`post`] (one file for each kind of fact).
+//! chain), [`records`] (what is remembered), [`suspense`], [`books`], `layers` (valuation), [`post`] (one file for each kind of fact).
 //!
 //! What is decided here, and stated:
 //!
@@ -36,6 +36,7 @@ pub mod memory;
 pub mod post;
 pub mod records;
 pub mod rules;
+pub mod suspense;
 
 pub use books::{Balance, Books, Changes, Fault};
 pub use journal::{Entry, LedgerHead, Posting, Source};

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use stockmesh_types::{Currency, ItemId, LegalEntity, NodeId, StockKey};
 
 use crate::accounts::Role;
-use crate::journal::{LedgerHead, Source};
+use crate::journal::LedgerHead;
+pub use crate::suspense::{Stage, Suspended};
 
 /// A node, as registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -343,62 +344,6 @@ pub struct Return {
     pub inspected: i64,
     /// Inspections.
     pub inspections: Vec<Inspection>,
-}
-
-/// What of a fact waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// All of it.
-    Whole,
-    /// A shipment's revenue; its cost is posted.
-    Revenue,
-    /// Where returned goods came from: their refund and cost. Their quantity is in the books.
-    ReturnOrigin,
-    /// The cost of returned goods. Their refund is posted.
-    ReturnCost,
-}
-
-impl Stage {
-    /// Every stage, and the word that stores keep.
-    pub const ALL: [(Self, &str); 4] = [
-        (Self::Whole, "whole"),
-        (Self::Revenue, "revenue"),
-        (Self::ReturnOrigin, "return-origin"),
-        (Self::ReturnCost, "return-cost"),
-    ];
-
-    /// The word that stores keep.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// Reads it back.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == word).map(|(stage, _)| *stage)
-    }
-}
-
-/// A fact, or a part of one, that can't be posted yet, or at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspended {
-    /// Number, from 1, in the order of arrival: the order in which facts that wait for the same thing are tried again.
-    pub id: u64,
-    /// Where it stands.
-    pub source: Source,
-    /// The encoded EntryBody, as received.
-    pub body: Vec<u8>,
-    /// What of it waits.
-    pub stage: Stage,
-    /// Machine-readable: `ORDER_NOT_KNOWN`.
-    pub reason: String,
-    /// What posts it when it becomes known: `order:O1`. Empty: nothing does; a person must look.
-    pub waits_for: String,
-    /// For people.
-    pub description: String,
-    /// When it arrived, milliseconds since 1970-01-01T00:00:00Z.
-    pub arrived_time_ms: i64,
 }
 
 /// What the books are at, besides records.
