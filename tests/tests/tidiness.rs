@@ -34,12 +34,17 @@ fn nothing_is_unfinished_or_banned() {
         ),
         (["unbounded_", "channel"].concat(), "every queue is bounded: mpsc::channel(n)"),
         (["dbg", "!("].concat(), "use tracing"),
-        (["#[ig", "nore"].concat(), "a test that does not run shows nothing"),
+        (
+            ["#[ig", "nore"].concat(),
+            "a test that does not run shows nothing; only a measurement may say so and wait to be called",
+        ),
     ];
+    let measurement = ["#[ig", "nore = \"a measurement"].concat();
     let mut wrong = Vec::new();
     for path in rust_files() {
         for (number, line) in read(&path).lines().enumerate() {
-            for (word, instead) in banned.iter().filter(|(word, _)| line.contains(word.as_str())) {
+            let found = banned.iter().filter(|(word, _)| line.contains(word.as_str()) && !line.contains(&measurement));
+            for (word, instead) in found {
                 wrong.push(format!("{path}:{}: {word} -> {instead}", number + 1));
             }
         }
