@@ -1,4 +1,4 @@
-//! One turn: a raft-rs `Ready`, worked off in the order that `reliability.md` demands.
+//! One turn: a raft-rs `Ready`, worked off in the one order that keeps its promises: nothing is said before it is durable.
 //!
 //! Each step is an [`Effect`]; asking for the next one says that the one before is done (for [`Effect::Persist`]:
 //! durable). A turn that is dropped half-way leaves the replica unusable: only a fault, which ends the process, does.

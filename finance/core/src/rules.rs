@@ -1,7 +1,7 @@
 //! The posting rules, as data: which account is debited and credited with which amount of a fact.
 //!
 //! A rule has a version: when accounting policy changes, a rule gets a new version, and entries posted before keep the name
-//! of theirs. The table is `finance.md`'s, as far as this release goes.
+//! of theirs. The table is that of perpetual inventory accounting, as far as this release goes.
 //!
 //! Must not know: where facts come from, layers, storage.
 

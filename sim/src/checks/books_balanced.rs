@@ -9,7 +9,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "books balanced",
     guarantee: "debits equal credits in every entry, entity and currency, and the trial balance is the journal, summed again",
-    source: "finance.md, rules for the whole ledger",
+    source: "ARCHITECTURE.md, Invariants: Books",
     run,
 };
 

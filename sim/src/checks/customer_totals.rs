@@ -11,7 +11,7 @@ use crate::streams::model::StreamLine;
 pub const CHECK: Check = Check {
     name: "customer totals",
     guarantee: "sales, discounts, coupons, tax, returns in the ledger = recomputed from the stream, less the stated cancellations",
-    source: "finance.md; money::share",
+    source: "ARCHITECTURE.md, Decisions: 7",
     run,
 };
 

@@ -7,7 +7,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "every fact posted once",
     guarantee: "finance stands at the head of every feed, with the same hash; nothing waits in suspense; each part of a fact is posted once; documents posted = documents acknowledged",
-    source: "promise-rights.md I7, finance.md",
+    source: "ARCHITECTURE.md, Invariants: I7, Books",
     run,
 };
 

@@ -9,7 +9,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "inventory account = cost layers = recorded units",
     guarantee: "per node and stock key the units in cost layers are those that the node has, in any condition; their value is the inventory account; no sale is left at provisional cost",
-    source: "finance.md, the close, 4",
+    source: "ARCHITECTURE.md, Invariants: Books",
     run,
 };
 

@@ -12,7 +12,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "no unit promised twice",
     guarantee: "each allocation exists once, alike at the coordinator and at its node, is shipped or cancelled at most as far as it goes, and no line gets more than was ordered",
-    source: "promise-rights.md I3, I5",
+    source: "ARCHITECTURE.md, Invariants: I3, I5",
     run,
 };
 

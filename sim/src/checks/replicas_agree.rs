@@ -9,7 +9,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "replicas agree",
     guarantee: "all coordinator replicas are up, have applied the same index, and have the same digest of their state there",
-    source: "architecture.md, rule 1",
+    source: "ARCHITECTURE.md, Time, errors, determinism",
     run,
 };
 

@@ -9,7 +9,7 @@ use crate::demo::DemoResult;
 pub const CHECK: Check = Check {
     name: "rights agree and are covered",
     guarantee: "granted, returned and shipped are the same on both sides; what the coordinator may still promise is on hand, or a reported shortfall",
-    source: "promise-rights.md I1, I2, I4",
+    source: "ARCHITECTURE.md, Invariants: I1, I2, I4",
     run,
 };
 

@@ -10,7 +10,7 @@ use crate::streams::Event;
 pub const CHECK: Check = Check {
     name: "units conserved",
     guarantee: "received + found + returned = on hand in any condition + sold + shipped + written off, per node and stock key; and each part is what was acknowledged",
-    source: "promise-rights.md I6",
+    source: "ARCHITECTURE.md, Invariants: I6",
     run,
 };
 

@@ -1,4 +1,4 @@
-//! A small, correct coordinator for one node: what it promises, asks and gives back is what promise-rights.md allows.
+//! A small, correct coordinator for one node: what it promises, asks and gives back is what promise rights allow.
 
 use std::collections::{BTreeMap, VecDeque};
 

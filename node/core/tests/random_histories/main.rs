@@ -1,7 +1,7 @@
 //! Random histories of one node against a naive model of its shelf and a small, correct coordinator, over feeds that lag.
 //!
 //! Checked after every step: the node accepts and refuses exactly what the model does, and its stock is the model's; I2, I4, I5
-//! and I6 of promise-rights.md; work of a correct coordinator is never refused; and a node that is killed and rebuilt from
+//! and I6 (ARCHITECTURE.md); work of a correct coordinator is never refused; and a node that is killed and rebuilt from
 //! the keys that it wrote has the same state. At the end everything is delivered, and both sides agree.
 
 #[path = "../common/mod.rs"]
