@@ -8,7 +8,7 @@ use prost::bytes::Bytes;
 use stockmesh_proto::common::v1::{NodeKind, Place};
 use stockmesh_proto::coordinator::v1::NodeCosts;
 use stockmesh_proto::entry::Head;
-use stockmesh_types::{AllocationId, ItemId, LegalEntity, NodeId, OrderId, Quantity, StockKey};
+use stockmesh_types::{AllocationId, FeedId, ItemId, LegalEntity, NodeId, OrderId, Quantity, StockKey};
 
 use crate::cow::CowMap;
 
@@ -189,6 +189,8 @@ impl AllocationRecord {
 pub(crate) struct DestinationRecord {
     /// `node/<id>` or `finance/<id>`.
     pub name: Arc<str>,
+    /// Its full name, of the group's present life.
+    pub feed: Arc<FeedId>,
     pub head: Head,
     pub acknowledged: Head,
 }

@@ -52,16 +52,18 @@ pub struct State {
 pub(crate) struct GroupRecord {
     pub group: Group,
     pub incarnation: Incarnation,
-    /// `coordinator/<group>`.
-    pub participant: Arc<str>,
     /// Dense indices of the finance destinations.
     pub finance: Vec<u32>,
 }
 
 impl GroupRecord {
-    /// The name under which a group writes its feeds.
-    pub(crate) fn participant(group: Group) -> Arc<str> {
-        Arc::from(format!("coordinator/{group}"))
+    /// The feed of a group's life to one destination.
+    pub(crate) fn feed(group: Group, incarnation: Incarnation, destination: &str) -> Arc<FeedId> {
+        Arc::new(FeedId {
+            participant: format!("coordinator/{group}"),
+            destination: destination.to_owned(),
+            epoch: u64::from(incarnation.0),
+        })
     }
 }
 
@@ -165,23 +167,13 @@ impl State {
 
     /// Every feed of this group and where it stands, in the order in which destinations came to be.
     pub fn feed_heads(&self) -> impl Iterator<Item = FeedStanding> {
-        self.destinations.iter().filter_map(|record| self.standing(record))
+        self.destinations.iter().map(standing)
     }
 
     /// Where the feed to `node/<id>` or `finance/<id>` stands; `None` for a destination that there is not.
     #[must_use]
     pub fn feed_head(&self, destination: &str) -> Option<FeedStanding> {
-        self.standing(self.destinations.get(self.destination_index.get(destination)?)?)
-    }
-
-    fn standing(&self, record: &DestinationRecord) -> Option<FeedStanding> {
-        let group = self.group.as_ref()?;
-        let feed = FeedId {
-            participant: group.participant.to_string(),
-            destination: record.name.to_string(),
-            epoch: u64::from(group.incarnation.0),
-        };
-        Some(FeedStanding { feed, head: record.head, acknowledged: record.acknowledged })
+        self.destinations.get(self.destination_index.get(destination)?).map(standing)
     }
 
     /// Free rights and waiting units meet somewhere, or a shortfall is not worked off:
@@ -238,6 +230,10 @@ impl State {
         }
         None
     }
+}
+
+fn standing(record: &DestinationRecord) -> FeedStanding {
+    FeedStanding { feed: (*record.feed).clone(), head: record.head, acknowledged: record.acknowledged }
 }
 
 /// A count that outgrew its index.

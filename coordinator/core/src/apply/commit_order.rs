@@ -4,7 +4,7 @@
 
 use prost::Message;
 use prost::bytes::Bytes;
-use stockmesh_proto::common::v1::{CancelReason, Order, ShortagePolicy};
+use stockmesh_proto::common::v1::{CancelReason, Order, OrderLine, ShortagePolicy};
 use stockmesh_proto::convert::{self, required};
 use stockmesh_proto::feed::v1::OrderPlaced;
 use stockmesh_proto::feed::v1::entry_body::Fact;
@@ -18,13 +18,19 @@ use crate::rights::NewAllocation;
 use crate::state::full;
 use crate::validate::{MAX_CELLS, MAX_LINES};
 
-/// A line as it will be recorded; the stock key may still have to be interned.
+/// A line as it will be recorded.
 struct Line {
     number: u32,
     item: u32,
-    stock_key: StockKey,
+    key: Key,
     ordered: Quantity,
     promised: Quantity,
+}
+
+/// A stock key, or what it will be made of.
+enum Key {
+    Known(u32),
+    New(StockKey),
 }
 
 impl Tx<'_> {
@@ -94,10 +100,9 @@ impl Tx<'_> {
         let mut lines = Vec::with_capacity(order.lines.len());
         for (n, line) in order.lines.iter().enumerate() {
             let at = |reject: Reject| reject.within(&format!("order.lines[{n}]"));
-            let stock_key = convert::stock_key(&line.stock_key, "stock_key").map_err(at)?;
-            let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item").map_err(at)?;
+            let (item, key) = self.line_key(line).map_err(at)?;
             let ordered = quantity::positive(line.quantity, "quantity").map_err(at)?;
-            lines.push(Line { number: line.line, item, stock_key, ordered, promised: 0 });
+            lines.push(Line { number: line.line, item, key, ordered, promised: 0 });
         }
         lines.sort_unstable_by_key(|line| line.number);
         if let Some(pair) = lines.windows(2).find(|pair| pair[0].number == pair[1].number) {
@@ -118,7 +123,7 @@ impl Tx<'_> {
                 return Err(Reject::new(Reason::InvalidValue, message).field("promises"));
             }
             // A key or cell that nobody granted has no rights.
-            let key = self.state.key_index(&record.stock_key).ok_or_else(rights_changed)?;
+            let Key::Known(key) = record.key else { return Err(rights_changed()) };
             taken.push((key, node_index, quantity));
         }
         taken.sort_unstable();
@@ -138,12 +143,26 @@ impl Tx<'_> {
         Ok(lines)
     }
 
+    /// The item and stock key of a line. A key that is known is not spelled out again.
+    fn line_key(&self, line: &OrderLine) -> Result<(u32, Key), Reject> {
+        if let Some(key) = line.stock_key.as_ref().and_then(|key| self.state.wire_key_index(key)) {
+            return Ok((self.state.keys[key].item, Key::Known(key)));
+        }
+        let stock_key = convert::stock_key(&line.stock_key, "stock_key")?;
+        let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item")?;
+        Ok((item, Key::New(stock_key)))
+    }
+
     fn add_lines(&mut self, order: u32, lines: &[Line]) -> Result<(), Stop> {
         for line in lines {
+            let key = match &line.key {
+                Key::Known(key) => *key,
+                Key::New(stock_key) => self.intern_key(line.item, stock_key)?,
+            };
             let record = LineRecord {
                 order,
                 line: line.number,
-                key: self.intern_key(line.item, &line.stock_key)?,
+                key,
                 first_allocation: NONE,
                 last_allocation: NONE,
                 ordered: line.ordered,

@@ -5,7 +5,6 @@
 use stockmesh_proto::common::v1::{AllocationId, CancelReason};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{CancellationRequested, EntryBody, OrderLineCancelled, RightsReturned};
-use stockmesh_types::FeedId;
 
 use super::Tx;
 use crate::answer::Emitted;
@@ -15,10 +14,9 @@ impl Tx<'_> {
     pub(crate) fn emit(&mut self, destination: u32, fact: Fact) {
         // Nothing but InitializeGroup runs without a group, and it sets the group first.
         let Some(group) = self.state.group.as_ref() else { return };
-        let time = self.state.log_time;
         let body = EntryBody {
-            time_ms: time.0,
-            business_date: time.date().to_string(),
+            time_ms: self.state.log_time.0,
+            business_date: self.date.clone(),
             principal: self.principal.clone(),
             request_id: self.request_id.clone(),
             group: group.group.0,
@@ -26,12 +24,7 @@ impl Tx<'_> {
             fact: Some(fact),
         };
         let record = &mut self.state.destinations[destination];
-        let feed = FeedId {
-            participant: group.participant.to_string(),
-            destination: record.name.to_string(),
-            epoch: u64::from(group.incarnation.0),
-        };
-        let entry = record.head.append(&feed, &body);
+        let entry = record.head.append(&record.feed, &body);
         self.effects.extend_from_slice(&entry.hash);
         self.applied.emitted.push(Emitted { destination: record.name.clone(), entry });
     }

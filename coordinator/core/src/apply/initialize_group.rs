@@ -43,19 +43,19 @@ impl Tx<'_> {
                 return Err(Reject::new(Reason::InvalidId, message).field(format!("finance[{n}]")).into());
             }
         }
-        let participant = GroupRecord::participant(group);
         let mut destinations = Vec::new();
         for name in finance {
-            destinations.push(self.add_destination(name)?);
+            destinations.push(self.add_destination(group, incarnation, name)?);
         }
-        self.state.group = Some(GroupRecord { group, incarnation, participant, finance: destinations });
+        self.state.group = Some(GroupRecord { group, incarnation, finance: destinations });
         Ok(Answer::GroupInitialized { group, incarnation, existing: false })
     }
 
     /// A new feed of ours, at its start.
-    pub(super) fn add_destination(&mut self, name: &str) -> Result<u32, Stop> {
+    pub(super) fn add_destination(&mut self, group: Group, incarnation: Incarnation, name: &str) -> Result<u32, Stop> {
         let name: Arc<str> = Arc::from(name);
-        let record = DestinationRecord { name: name.clone(), head: Head::START, acknowledged: Head::START };
+        let feed = GroupRecord::feed(group, incarnation, &name);
+        let record = DestinationRecord { name: name.clone(), feed, head: Head::START, acknowledged: Head::START };
         let index = self.state.destinations.push(record).ok_or_else(|| full("feeds"))?;
         self.state.destination_index.insert(name, index);
         Ok(index)

@@ -43,6 +43,8 @@ pub(crate) struct Tx<'a> {
     pub position: usize,
     /// Allocations that this entry has made so far.
     pub allocations: u32,
+    /// Date of the log time, as it is written.
+    pub date: String,
     /// Of the command; caused what is emitted.
     pub principal: Option<Principal>,
     pub request_id: String,
@@ -88,6 +90,7 @@ impl State {
         self.feature_level = self.feature_level.max(entry.feature_level);
         self.log_time = self.log_time.max(LogTime(entry.stamp_ms));
         let mut tx = Tx {
+            date: self.log_time.date().to_string(),
             state: self,
             index,
             position: 0,

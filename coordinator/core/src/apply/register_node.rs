@@ -38,7 +38,9 @@ impl Tx<'_> {
             return Err(Reject::new(Reason::NodeExists, message).field("node").into());
         }
         let id = NodeId::new(name)?;
-        let destination = self.add_destination(&format!("node/{id}"))?;
+        // Every command but the first runs within a group.
+        let Some(group) = self.state.group.clone() else { return Err(full("groups").into()) };
+        let destination = self.add_destination(group.group, group.incarnation, &format!("node/{id}"))?;
         let record = NodeRecord {
             id: id.clone(),
             fixed: Arc::new(fixed),

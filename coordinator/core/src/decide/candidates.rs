@@ -41,7 +41,7 @@ impl State {
         may: impl Fn(u32) -> bool,
         ships_already: &[u32],
     ) -> Candidates {
-        let mut found: Vec<(u32, usize, Quantity)> = Vec::new();
+        let mut found: Vec<(u32, usize, Quantity)> = Vec::with_capacity(64 * wanted.len().min(16));
         let mut had = vec![0; wanted.len()];
         for (need, of) in wanted.iter().enumerate() {
             let Some(key) = of.key else { continue };
@@ -94,14 +94,15 @@ impl State {
         let problem = &candidates.problem;
         let mut chosen: Vec<SourcingCost> = Vec::new();
         let mut total = 0i64;
-        for (local, (node, distance_km)) in candidates.nodes.iter().enumerate() {
+        let mut used: Vec<usize> = takes.iter().map(|take| take.node).collect();
+        used.sort_unstable();
+        used.dedup();
+        for local in used {
+            let (node, distance_km) = &candidates.nodes[local];
             let (mut units, mut grams) = (0, 0i128);
             for take in takes.iter().filter(|take| take.node == local) {
                 units += take.units;
                 grams += i128::from(take.units) * i128::from(problem.needs[take.need].weight_grams);
-            }
-            if units == 0 {
-                continue;
             }
             let NodeCosts {
                 handling_per_shipment_minor,
@@ -144,11 +145,11 @@ fn shipper(costs: &NodeCosts, distance_km: i64) -> Shipper {
         parcel_per_kg_minor,
         parcel_per_kg_1000km_minor,
     } = *costs;
-    Shipper {
-        fixed: (Cost::from(handling_per_shipment_minor) + Cost::from(parcel_fixed_minor)) * MICRO,
-        per_started_kg: Cost::from(parcel_per_kg_minor) * MICRO,
+    Shipper::new(
+        (Cost::from(handling_per_shipment_minor) + Cost::from(parcel_fixed_minor)) * MICRO,
+        Cost::from(parcel_per_kg_minor) * MICRO,
         // A gram over a kilometre is a millionth of a kilogram over 1,000 km.
-        per_gram: Cost::from(distance_km) * Cost::from(parcel_per_kg_1000km_minor),
-        per_unit: Cost::from(handling_per_unit_minor) * MICRO,
-    }
+        Cost::from(distance_km) * Cost::from(parcel_per_kg_1000km_minor),
+        Cost::from(handling_per_unit_minor) * MICRO,
+    )
 }

@@ -85,7 +85,7 @@ impl Saved for Head {
         let Self { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, counts } = self;
         let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests } = counts;
         to.u8(u8::from(group.is_some()));
-        if let Some(GroupRecord { group, incarnation, participant: _, finance }) = group {
+        if let Some(GroupRecord { group, incarnation, finance }) = group {
             to.u32(group.0);
             to.u32(incarnation.0);
             to.len(finance.len());
@@ -105,7 +105,7 @@ impl Saved for Head {
         let group = if from.flag()? {
             let (group, incarnation) = (Group(from.u32()?), Incarnation(from.u32()?));
             let finance = (0..from.u64()?).map(|_| from.u32()).collect::<Result<_, _>>()?;
-            Some(GroupRecord { group, incarnation, participant: GroupRecord::participant(group), finance })
+            Some(GroupRecord { group, incarnation, finance })
         } else {
             None
         };

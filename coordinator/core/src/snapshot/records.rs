@@ -7,7 +7,9 @@ use std::sync::Arc;
 use prost::Message;
 use stockmesh_proto::common::v1::{NodeKind, Place};
 use stockmesh_proto::coordinator::v1::NodeCosts;
-use stockmesh_types::{AllocationId, Grade, Incarnation, ItemId, LegalEntity, NodeId, OrderId, Reject, StockKey};
+use stockmesh_types::{
+    AllocationId, FeedId, Grade, Incarnation, ItemId, LegalEntity, NodeId, OrderId, Reject, StockKey,
+};
 
 use super::codec::{Reader, Writer, Wrong};
 use crate::cow::CowMap;
@@ -32,13 +34,17 @@ fn message<T: Message + Default>(bytes: &[u8]) -> Result<T, Wrong> {
 
 impl Saved for DestinationRecord {
     fn write(&self, to: &mut Writer) {
-        let Self { name, head, acknowledged } = self;
+        // `feed` follows from the group and the name.
+        let Self { name, feed: _, head, acknowledged } = self;
         to.slice(name.as_bytes());
         to.head(*head);
         to.head(*acknowledged);
     }
+    /// The group in `feed` is set by the caller, who knows it.
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
-        Ok(Self { name: from.shared_text()?, head: from.head()?, acknowledged: from.head()? })
+        let name = from.shared_text()?;
+        let feed = Arc::new(FeedId { participant: String::new(), destination: name.to_string(), epoch: 0 });
+        Ok(Self { name, feed, head: from.head()?, acknowledged: from.head()? })
     }
 }
 

@@ -9,6 +9,7 @@ use super::records::Saved;
 use super::{SNAPSHOT_VERSION, SnapshotChunk, SnapshotError};
 use crate::State;
 use crate::records::{ItemRecord, KeyRecord, LineRecord, Remembered};
+use crate::state::GroupRecord;
 
 impl State {
     /// The state from the chunks of a snapshot, all of them and in order.
@@ -24,8 +25,10 @@ impl State {
         let mut state =
             Self { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, ..Self::default() };
         let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests } = counts;
-        chunks.records("feeds", feeds, |record: crate::records::DestinationRecord| {
+        chunks.records("feeds", feeds, |mut record: crate::records::DestinationRecord| {
             let name = record.name.clone();
+            let GroupRecord { group, incarnation, finance: _ } = state.group.as_ref()?;
+            record.feed = GroupRecord::feed(*group, *incarnation, &name);
             state.destination_index.insert(name, state.destinations.push(record)?);
             Some(())
         })?;

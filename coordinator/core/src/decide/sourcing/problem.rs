@@ -25,8 +25,17 @@ pub(crate) struct Shipper {
     pub per_started_kg: Cost,
     /// For each gram of its parcel: distance.
     pub per_gram: Cost,
+    /// The same with a thousandth of a started kilogram, rounded down.
+    pub smooth_per_gram: Cost,
     /// For each unit.
     pub per_unit: Cost,
+}
+
+impl Shipper {
+    /// From its rates.
+    pub fn new(fixed: Cost, per_started_kg: Cost, per_gram: Cost, per_unit: Cost) -> Self {
+        Self { fixed, per_started_kg, per_gram, smooth_per_gram: per_gram + per_started_kg / 1_000, per_unit }
+    }
 }
 
 /// What is wanted, from where it can come.
@@ -75,7 +84,11 @@ impl Answer {
 
 /// Grams as started kilograms.
 pub(crate) fn started_kg(grams: i128) -> i128 {
-    (grams + 999).div_euclid(1_000)
+    // Nearly always within 64 bits, where division is quick.
+    match u64::try_from(grams) {
+        Ok(grams) => i128::from(grams.div_ceil(1_000)),
+        Err(_) => (grams + 999).div_euclid(1_000),
+    }
 }
 
 impl Problem {
@@ -91,8 +104,8 @@ impl Problem {
 
     /// The same with started kilograms taken as if they could be bought by the gram: never more than they cost.
     pub fn smooth_cost(&self, need: usize, node: usize) -> Cost {
-        let by_gram = self.nodes[node].per_started_kg * Cost::from(self.needs[need].weight_grams) / 1_000;
-        self.unit_cost(need, node) + by_gram
+        let node = &self.nodes[node];
+        Cost::from(self.needs[need].weight_grams) * node.smooth_per_gram + node.per_unit
     }
 
     /// What taking so costs.

@@ -6,21 +6,17 @@ use super::problem::{Answer, Cost, MICRO, Need, Problem, Shipper, Take};
 use super::{bounded, exact, solve};
 
 fn shipper() -> impl Strategy<Value = Shipper> {
-    (0i64..30, 0i64..12, 0i64..3, 0i64..3).prop_map(|(fixed, per_kg, rate, per_unit)| Shipper {
-        fixed: Cost::from(fixed) * MICRO,
-        per_started_kg: Cost::from(per_kg) * MICRO,
-        per_gram: Cost::from(rate) * 900,
-        per_unit: Cost::from(per_unit) * MICRO,
+    (0i64..30, 0i64..12, 0i64..3, 0i64..3).prop_map(|(fixed, per_kg, rate, per_unit)| {
+        let minor = |amount: i64| Cost::from(amount) * MICRO;
+        Shipper::new(minor(fixed), minor(per_kg), Cost::from(rate) * 900, minor(per_unit))
     })
 }
 
 /// Rates as carriers and sites have them: a parcel costs more than its kilograms.
 fn usual_shipper() -> impl Strategy<Value = Shipper> {
-    (300i64..900, 15i64..60, 5i64..1_500, 2i64..30).prop_map(|(fixed, per_kg, distance_km, per_unit)| Shipper {
-        fixed: Cost::from(fixed) * MICRO,
-        per_started_kg: Cost::from(per_kg) * MICRO,
-        per_gram: Cost::from(distance_km) * 60,
-        per_unit: Cost::from(per_unit) * MICRO,
+    (300i64..900, 15i64..60, 5i64..1_500, 2i64..30).prop_map(|(fixed, per_kg, distance_km, per_unit)| {
+        let minor = |amount: i64| Cost::from(amount) * MICRO;
+        Shipper::new(minor(fixed), minor(per_kg), Cost::from(distance_km) * 60, minor(per_unit))
     })
 }
 
@@ -139,8 +135,7 @@ proptest! {
 #[test]
 fn a_split_that_saves_a_started_kilogram_is_found() {
     // 1,001 g alone are two kilograms; one unit from the second node, at a fixed cost of nothing, saves one.
-    let node =
-        |per_started_kg: Cost| Shipper { fixed: 0, per_started_kg: per_started_kg * MICRO, per_gram: 0, per_unit: 0 };
+    let node = |per_started_kg: Cost| Shipper::new(0, per_started_kg * MICRO, 0, 0);
     let problem = Problem {
         needs: vec![Need { take: 13, weight_grams: 77 }],
         nodes: vec![node(100), node(101)],
