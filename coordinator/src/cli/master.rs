@@ -1,6 +1,7 @@
 //! `item …` and `node …`.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use stockmesh_proto::common::v1::{NodeKind, Place};
 use stockmesh_proto::coordinator::v1::catalog_service_client::CatalogServiceClient;
@@ -11,6 +12,8 @@ use stockmesh_proto::coordinator::v1::{
 };
 use stockmesh_service::output::{Table, print};
 use stockmesh_service::request::new_request_id;
+
+use tonic::Status;
 
 use super::{Asking, CliError, call, json};
 
@@ -64,6 +67,9 @@ pub(super) enum NodeCommand {
         /// Every item of the catalog
         #[arg(long, conflicts_with = "items")]
         all: bool,
+        /// Wait up to this long until the node has taken it: then it accepts the goods
+        #[arg(long, value_name = "SECONDS")]
+        wait: Option<u64>,
     },
 }
 
@@ -181,19 +187,10 @@ pub(super) async fn run_node(asking: &Asking, command: NodeCommand) -> Result<()
             print(asking.output, &nodes_table(std::slice::from_ref(&node)), &json::node(&node));
         }
         NodeCommand::List => {
-            let (mut nodes, mut page_token) = (Vec::new(), String::new());
-            loop {
-                let request = ListNodesRequest { page_size: 1_000, page_token };
-                let response = call!(asking, NetworkServiceClient, list_nodes, request)?;
-                nodes.extend(response.nodes);
-                page_token = response.next_page_token;
-                if page_token.is_empty() {
-                    break;
-                }
-            }
+            let nodes = list_nodes(asking).await?;
             print(asking.output, &nodes_table(&nodes), &nodes.iter().map(json::node).collect());
         }
-        NodeCommand::Range { node, items, all } => {
+        NodeCommand::Range { node, items, all, wait } => {
             let items = if all {
                 list_items(asking, usize::MAX).await?.into_iter().map(|item| item.item).collect()
             } else {
@@ -206,10 +203,54 @@ pub(super) async fn run_node(asking: &Asking, command: NodeCommand) -> Result<()
                 ranged += call!(asking, NetworkServiceClient, range_items, request)?.ranged;
             }
             let table = Table::new(&["node", "newly ranged"]).row(vec![node.clone(), ranged.to_string()]);
+            if let Some(seconds) = wait {
+                until_taken(asking, &node, Duration::from_secs(seconds)).await?;
+            }
             print(asking.output, &table, &serde_json::json!({ "node": node, "ranged": ranged }));
         }
     }
     Ok(())
+}
+
+/// How often a waiting command looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Waits until the node has acknowledged everything that was sent to it so far.
+async fn until_taken(asking: &Asking, node: &str, patience: Duration) -> Result<(), CliError> {
+    let end = Instant::now() + patience;
+    let mut sent = None;
+    loop {
+        let nodes = list_nodes(asking).await?;
+        let Some(known) = nodes.iter().find(|known| known.node == node) else {
+            return Err(CliError::Usage(format!("node {node} is not registered")));
+        };
+        // What is sent later need not be waited for.
+        let sent = *sent.get_or_insert(known.work_seq);
+        if known.work_acknowledged_seq >= sent {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            let (taken, seconds) = (known.work_acknowledged_seq, patience.as_secs());
+            let message = format!(
+                "node {node} has taken {taken} of {sent} entries after {seconds} s: is it running, and linked? See its `status`"
+            );
+            return Err(Status::unavailable(message).into());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+async fn list_nodes(asking: &Asking) -> Result<Vec<Node>, CliError> {
+    let (mut nodes, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListNodesRequest { page_size: 1_000, page_token };
+        let response = call!(asking, NetworkServiceClient, list_nodes, request)?;
+        nodes.extend(response.nodes);
+        page_token = response.next_page_token;
+        if page_token.is_empty() {
+            return Ok(nodes);
+        }
+    }
 }
 
 fn node_of(args: RegisterArgs) -> Node {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use comfy_table::presets::ASCII_NO_BORDERS;
+use comfy_table::{Cell, CellAlignment, ContentLineStyle, LineStyle, TableStyle};
 use stockmesh_types::{Reason, RejectKind};
 use tonic::{Code, Status};
 
@@ -28,7 +28,13 @@ pub const EXIT_USAGE: u8 = 2;
 /// Exit code: no service answered, or it could not at the moment.
 pub const EXIT_UNAVAILABLE: u8 = 3;
 
-/// Rows under headings.
+/// One line a row: what people scan, and `grep` finds.
+const STYLE: TableStyle = TableStyle::new()
+    .header_lines(ContentLineStyle::none().junction('|'))
+    .header_separator(LineStyle::none().fill('-').junction('+'))
+    .content_lines(ContentLineStyle::none().junction('|'));
+
+/// Rows under headings; amounts and quantities stand to the right.
 pub struct Table(comfy_table::Table);
 
 impl Table {
@@ -36,7 +42,7 @@ impl Table {
     #[must_use]
     pub fn new(columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_style(ASCII_NO_BORDERS);
+        table.load_style(STYLE);
         table.set_header(columns.to_vec());
         Self(table)
     }
@@ -50,7 +56,12 @@ impl Table {
 
     /// Adds a row.
     pub fn push(&mut self, cells: Vec<String>) {
-        self.0.add_row(cells);
+        self.0.add_row(cells.into_iter().map(|text| {
+            let number = text.chars().any(|c| c.is_ascii_digit())
+                && text.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '.' | ','));
+            let side = if number { CellAlignment::Right } else { CellAlignment::Left };
+            Cell::new(text).set_alignment(side)
+        }));
     }
 }
 
