@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use stockmesh_proto::common::v1::ShortagePolicy;
 
 use super::audit::audit;
-use super::node_model::{Network, step};
+use super::network::{Network, step};
 use super::world::{World, order};
 use crate::{SnapshotChunk, SnapshotError, State};
 

@@ -5,6 +5,7 @@ mod cancellation;
 mod determinism;
 mod facts;
 mod group;
+mod network;
 mod node_model;
 mod orders;
 mod rejects;
