@@ -48,7 +48,7 @@ struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(0..=200))]
     stores: u32,
     /// Orders to generate
-    #[arg(long, value_name = "N", default_value_t = 1_500, conflicts_with = "replay", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 2_000, conflicts_with = "replay", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     orders: u32,
     /// Items of the generated catalog
     #[arg(long, value_name = "N", default_value_t = 1_200, conflicts_with = "replay", value_parser = clap::value_parser!(u32).range(1..=100_000))]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stockmesh_proto::coordinator::v1::Node;
 use stockmesh_proto::feed::v1::{FeedPosition, FeedRef};
 use stockmesh_proto::finance::v1::{FeedCursor, GetPostingStatusRequest};
-use stockmesh_proto::node::v1::{GetNodeStatusRequest, GetNodeStatusResponse};
+use stockmesh_proto::node::v1::{GetNodeStatusRequest, GetNodeStatusResponse, LinkStatus};
 use tokio::time::Instant;
 
 use super::context::{CallError, Tried};
@@ -61,10 +61,11 @@ impl Positions {
         Ok(Self { nodes, statuses })
     }
 
-    /// Every entry of the coordinator for a node took effect there.
+    /// Every entry of the coordinator for a node took effect there, as the node says: what the coordinator has noted of it
+    /// may be a little older.
     #[must_use]
     pub fn work_delivered(&self) -> bool {
-        self.nodes.iter().all(|node| node.work_acknowledged_seq >= node.work_seq)
+        self.nodes.iter().zip(&self.statuses).all(|(node, status)| applied(status) >= node.work_seq)
     }
 
     /// Every entry of every node took effect at the coordinator.
@@ -105,6 +106,12 @@ impl Positions {
         });
         lines.collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The last entry of the coordinator that took effect at a node.
+fn applied(status: &GetNodeStatusResponse) -> u64 {
+    let ours = |link: &&LinkStatus| link.peer == format!("coordinator/{GROUP}");
+    status.links.iter().find(ours).map_or(0, |link| link.applied_seq)
 }
 
 /// Looks until `reached`, as long as anything moves.

@@ -58,7 +58,8 @@ impl Supply {
 
     /// Opening stock for a demand.
     fn opening(self, demand: i64) -> i64 {
-        let percent = |percent: i64| (demand * percent + 99) / 100;
+        // Rounded down: of an item that is wanted once, nothing stands there when it opens short.
+        let percent = |percent: i64| demand * percent / 100;
         match self {
             Self::Plenty => percent(110) + 1,
             Self::HalfWay => percent(50),
@@ -85,13 +86,44 @@ impl Warehouses {
     }
 
     /// Where an item is kept, with shares in percent; the first gets what rounding leaves, and later deliveries.
-    fn spread(&self, draw: u64) -> Vec<(usize, i64)> {
+    fn spread(&self, assortment: Assortment, draw: u64) -> Vec<(usize, i64)> {
+        let [both, first, second, third, _mixed] = assortment.percent();
         match draw % 100 {
-            0..72 => vec![(self.first, 60), (self.second, 40)],
-            72..86 => vec![(self.first, 100)],
-            86..93 => vec![(self.second, 100)],
-            93..97 => vec![(self.third_party, 100)],
+            draw if draw < both => vec![(self.first, 60), (self.second, 40)],
+            draw if draw < both + first => vec![(self.first, 100)],
+            draw if draw < both + first + second => vec![(self.second, 100)],
+            draw if draw < both + first + second + third => vec![(self.third_party, 100)],
             _ => vec![(self.first, 50), (self.third_party, 50)],
+        }
+    }
+}
+
+/// How alike the warehouses' assortments are. An order of many lines is split even when few items are missing from the
+/// nearest place; one of a line or two only when assortments differ much.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Assortment {
+    Alike,
+    Apart,
+}
+
+/// Mean lines of an order below which assortments are taken to differ.
+const SMALL_ORDER_LINES: usize = 5;
+
+impl Assortment {
+    fn of(stream: &Stream) -> Self {
+        let (mut orders, mut lines) = (0, 0);
+        for order in stream.orders() {
+            orders += 1;
+            lines += order.lines.len();
+        }
+        if lines < orders * SMALL_ORDER_LINES { Self::Apart } else { Self::Alike }
+    }
+
+    /// Percent of the items in: both centers, the first, the second, the 3PL, first center and 3PL.
+    fn percent(self) -> [u64; 5] {
+        match self {
+            Self::Alike => [72, 14, 7, 4, 3],
+            Self::Apart => [25, 29, 25, 16, 5],
         }
     }
 }
@@ -116,13 +148,14 @@ pub fn plan(stream: &Stream, layout: &Layout, seed: u64) -> StockPlan {
         }
     }
     let warehouses = Warehouses::of(layout);
+    let assortment = Assortment::of(stream);
     let mut plan = StockPlan { ranged: vec![Vec::new(); layout.nodes.len()], ..StockPlan::default() };
     for (item, demand) in ordered.iter().copied().enumerate() {
         let draw = stable_hash(&format!("{seed}/{}", stream.items[item].item));
         let mut opening: BTreeMap<usize, i64> = BTreeMap::new();
         if demand > 0 {
             let supply = Supply::of(draw);
-            let spread = warehouses.spread(draw >> 16);
+            let spread = warehouses.spread(assortment, draw >> 16);
             let total = supply.opening(demand);
             let mut left = total;
             for (node, percent) in spread.iter().rev() {
@@ -158,11 +191,12 @@ pub fn plan(stream: &Stream, layout: &Layout, seed: u64) -> StockPlan {
             }
         }
     }
-    plan.assumptions = assumptions(&plan, layout);
+    plan.assumptions = assumptions(&plan, layout, assortment);
     plan
 }
 
-fn assumptions(plan: &StockPlan, layout: &Layout) -> Vec<String> {
+fn assumptions(plan: &StockPlan, layout: &Layout, assortment: Assortment) -> Vec<String> {
+    let [both, ..] = assortment.percent();
     let units = |deliveries: &[Delivery]| deliveries.iter().map(|delivery| delivery.quantity).sum::<i64>();
     vec![
         format!(
@@ -176,7 +210,7 @@ fn assumptions(plan: &StockPlan, layout: &Layout) -> Vec<String> {
             units(&plan.late)
         ),
         format!(
-            "{} nodes: 72 % of the items stand in both distribution centers, the others in one warehouse or in the 3PL; a fifth also in one store; a store keeps up to {} units of each item for walk-in customers",
+            "{} nodes: {both} % of the items stand in both distribution centers, the others in one warehouse or in the 3PL; a fifth also in one store; a store keeps up to {} units of each item for walk-in customers",
             layout.nodes.len(),
             layout.nodes.iter().map(|node| node.walk_in_reserve).max().unwrap_or(0)
         ),

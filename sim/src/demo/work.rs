@@ -20,7 +20,7 @@ use tonic::Status;
 use super::context::{CallError, Context, Tried};
 
 /// Orders that one node works on at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// Lines of one shipment.
 const LINES_PER_SHIPMENT: usize = 200;
 /// Between two looks at an empty list.

@@ -61,7 +61,7 @@ fn spec(node: &str, kind: NodeKind, place: Place) -> NodeSpec {
         parcel_per_kg_minor: 45,
         parcel_per_kg_1000km_minor: 60,
     };
-    let walk_in_reserve = if matches!(kind, NodeKind::Store) { 6 } else { 0 };
+    let walk_in_reserve = if matches!(kind, NodeKind::Store) { 10 } else { 0 };
     NodeSpec { node: node.to_owned(), kind, place, costs, floor: 0, walk_in_reserve, host: node.to_owned() }
 }
 
@@ -95,6 +95,8 @@ impl Layout {
         for (n, store) in stores.iter().enumerate() {
             let mut node = spec(&store.node, Store, store.place.clone());
             node.host = format!("stores-{}", n / STORES_PER_PROCESS + 1);
+            // Grocery baskets are small: few of an item are bought at one counter.
+            node.walk_in_reserve = 2;
             nodes.push(node);
         }
         Self { nodes, legal_entity: "retail".into() }

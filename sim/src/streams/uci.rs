@@ -270,6 +270,7 @@ impl Reader {
         let mut assumptions = vec![
             "prices are net of VAT; all goods at the standard rate: 17.5 % until 2011-01-03, 20 % from 2011-01-04 (15 % before 2010), tax rounded half to even per line".to_owned(),
             "customers outside the United Kingdom are zero-rated (exports, and reverse charge within the EU); country \"Unspecified\" is taken as the United Kingdom".to_owned(),
+            "the file has no counter sales: stores only send orders".to_owned(),
             "a stock code means the same good in capitals and small letters".to_owned(),
             "customers of the United Kingdom are spread over 25 cities by a hash of their number, others stand at one point of their country".to_owned(),
             "invoices with a customer number are paid on account; those without are web orders, prepaid".to_owned(),
