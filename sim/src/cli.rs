@@ -90,10 +90,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(CHECK_FAILED),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", said_once(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error with its causes, each said once: many of ours name their cause in their own text.
+fn said_once(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        text if text.contains(&cause) => said,
+        text => format!("{text}: {cause}"),
+    })
 }
 
 fn run(args: &DemoArgs) -> anyhow::Result<bool> {
@@ -193,4 +202,20 @@ async fn keep(network: &mut Network) -> anyhow::Result<()> {
     println!("Ctrl-C ends it.");
     stockmesh_service::server::shutdown_signal().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let io = || std::io::Error::other("disk on fire");
+        let ours = streams::StreamError::Io { path: "a.csv".into(), source: io() };
+        assert_eq!(said_once(&ours.into()), "cannot read a.csv: disk on fire");
+        assert_eq!(
+            said_once(&anyhow::Error::from(io()).context("b can't be written")),
+            "b can't be written: disk on fire"
+        );
+    }
 }

@@ -245,11 +245,19 @@ fn each_check_fails_when_its_guarantee_is_broken() {
 
 #[test]
 fn abundance_is_noticed() {
-    let mut result = right();
-    result.acks.orders[0].nodes = 1;
-    result.acks.orders[0].split_lines = 0;
-    let verdict = run_all(&result).pop().unwrap();
-    assert_eq!((verdict.check.name, verdict.findings.passed()), ("scarcity was real", false));
+    for (orders, nodes, split_lines, passes) in
+        [(100, 2, 1, true), (100, 1, 0, false), (100, 1, 1, false), (99, 1, 0, true)]
+    {
+        let mut result = right();
+        let order = AcknowledgedOrder { nodes, split_lines, ..result.acks.orders[0].clone() };
+        result.acks.orders = vec![order; orders];
+        let verdict = run_all(&result).pop().unwrap();
+        assert_eq!(
+            (verdict.check.name, verdict.findings.passed()),
+            ("scarcity was real", passes),
+            "{orders} {nodes} {split_lines}"
+        );
+    }
 }
 
 #[test]
