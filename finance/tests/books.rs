@@ -231,8 +231,12 @@ fn exports_have_every_account_and_every_posting() {
     let beancount = exported(dir.path(), ExportFormat::Beancount);
     for line in [
         "option \"tolerance_multiplier\" \"0\"",
-        "2026-01-05 open Assets:Uk:Inventory:Dc-1 GBP",
-        "2026-01-05 * \"order.deposit/1\" \"Prepaid order O1\" ^coordinator/1/1/2",
+        "2026-01-07 open Assets:Uk:Inventory:Dc-1 GBP",
+        "2026-01-07 * \"Prepaid order O1\" ^coordinator/1/1/2",
+        "  rule: \"order.deposit/1\"",
+        "  order: \"O1\"",
+        "  effective-date: 2026-01-05",
+        "2026-01-07 * \"Revenue of shipment S1 from dc-1, order O1\" ^node/dc-1/1/2",
         "  Liabilities:Uk:CustomerDeposits  -10.80 GBP",
         // The day after the last entry; 10.05 less two tenths of it, 2.01.
         "2026-01-08 balance Assets:Uk:Inventory:Dc-1 8.04 GBP",
@@ -240,6 +244,8 @@ fn exports_have_every_account_and_every_posting() {
     ] {
         assert!(beancount.lines().any(|found| found == line), "{line:?} in\n{beancount}");
     }
+    // Only what happened on another day says so: the two entries of the order.
+    assert_eq!(beancount.matches("effective-date:").count(), 2, "{beancount}");
     let csv = exported(dir.path(), ExportFormat::Csv);
     let reader = open_reader(dir.path()).unwrap();
     let postings = verify(&reader, |_| {}).unwrap().postings;

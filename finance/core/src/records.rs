@@ -61,6 +61,21 @@ pub fn counter_key(node: &str, sale_id: &str) -> SaleId {
     format!("sale:{node}:{sale_id}")
 }
 
+/// What a document key names, as people say it: `order O1`, `counter sale C1 at st-1`, `receipt R1 at dc-1`.
+#[must_use]
+pub fn spoken(key: &str) -> String {
+    let (kind, rest) = key.split_once(':').unwrap_or((key, ""));
+    match (kind, rest.split_once(':')) {
+        ("order", _) | (_, None) => format!("{kind} {rest}"),
+        ("sale", Some((node, id))) => format!("counter sale {id} at {node}"),
+        ("decline", Some((node, id))) => {
+            let allocation = id.rsplit_once(':').map_or(id, |(allocation, _)| allocation);
+            format!("decline of allocation {allocation} at {node}")
+        }
+        (_, Some((node, id))) => format!("{kind} {id} at {node}"),
+    }
+}
+
 /// How a sale is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -388,4 +403,24 @@ pub trait Records {
     fn document(&self, key: &str) -> Result<Option<[u8; 32]>, Self::Error>;
     /// The first suspended fact after `after` that waits for `key`.
     fn waiting(&self, key: &str, after: u64) -> Result<Option<Suspended>, Self::Error>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_do_not_read_keys() {
+        for (key, text) in [
+            (order_key("536378"), "order 536378"),
+            (order_key("2026:7"), "order 2026:7"),
+            (counter_key("st-1", "C1"), "counter sale C1 at st-1"),
+            (return_key("dc-1", "C536379-3"), "return C536379-3 at dc-1"),
+            ("receipt:dc-1:R:1".to_owned(), "receipt R:1 at dc-1"),
+            ("adjustment:dc-1:A1".to_owned(), "adjustment A1 at dc-1"),
+            ("decline:dc-1:k1-9-0:2".to_owned(), "decline of allocation k1-9-0 at dc-1"),
+        ] {
+            assert_eq!(spoken(&key), text);
+        }
+    }
 }

@@ -79,7 +79,7 @@ const fn cr_expense(amount: Amount) -> RuleLine {
 pub struct Rule {
     /// Name and version, as entries carry it.
     pub name: &'static str,
-    /// What it is, for the description of its entries.
+    /// What it is: how the description of its entries begins. What it is about follows.
     pub title: &'static str,
     /// Lines.
     pub lines: &'static [RuleLine],
@@ -108,7 +108,7 @@ rules! {
         dr(Role::PspClearing, Amount::Owed), cr(Role::CustomerDeposits, Amount::Owed),
     ];
     /// VAT falls due on the prepayment.
-    ORDER_DEPOSIT_VAT "order.deposit-vat/1" "VAT on prepayment" [
+    ORDER_DEPOSIT_VAT "order.deposit-vat/1" "VAT on prepayment of" [
         dr(Role::VatOnDeposits, Amount::Vat), cr(Role::OutputVat, Amount::Vat),
     ];
     /// Units of a prepaid order will not be supplied.
@@ -117,77 +117,77 @@ rules! {
         dr(Role::OutputVat, Amount::Vat), cr(Role::VatOnDeposits, Amount::Vat),
     ];
     /// The entity that holds the deposit owes it to the entity that ships.
-    SHIPMENT_DEPOSIT_TRANSFER "shipment.deposit-transfer/1" "Deposit passed on for shipment" [
+    SHIPMENT_DEPOSIT_TRANSFER "shipment.deposit-transfer/1" "Deposit passed on for" [
         dr(Role::CustomerDeposits, Amount::Owed), cr(Role::Intercompany, Amount::Owed),
     ];
     /// The VAT of the prepayment is replaced by that of the supply.
-    SHIPMENT_DEPOSIT_VAT "shipment.deposit-vat/1" "VAT on prepayment reversed at shipment" [
+    SHIPMENT_DEPOSIT_VAT "shipment.deposit-vat/1" "VAT on prepayment reversed at" [
         dr(Role::OutputVat, Amount::Vat), cr(Role::VatOnDeposits, Amount::Vat),
     ];
     /// Revenue of a shipment: control passes when goods leave.
-    SHIPMENT_REVENUE "shipment.revenue/1" "Shipped" [
+    SHIPMENT_REVENUE "shipment.revenue/1" "Revenue of" [
         dr_settlement(Amount::Owed), dr(Role::Discounts, Amount::Discount),
         dr(Role::CouponReceivable, Amount::Coupon),
         cr(Role::Sales, Amount::Sales), cr(Role::TaxPayable, Amount::Taxes),
     ];
     /// Cost of a shipment, at the layers' cost; what left ahead of its receipt at provisional cost.
-    SHIPMENT_COST "shipment.cost/1" "Cost of shipment" [
+    SHIPMENT_COST "shipment.cost/1" "Cost of" [
         dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
         dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
     ];
     /// Revenue of a counter sale.
-    COUNTER_REVENUE "counter.revenue/1" "Sold at counter" [
+    COUNTER_REVENUE "counter.revenue/1" "Revenue of" [
         dr_settlement(Amount::Owed), dr(Role::Discounts, Amount::Discount),
         dr(Role::CouponReceivable, Amount::Coupon),
         cr(Role::Sales, Amount::Sales), cr(Role::TaxPayable, Amount::Taxes),
     ];
     /// Cost of a counter sale.
-    COUNTER_COST "counter.cost/1" "Cost of counter sale" [
+    COUNTER_COST "counter.cost/1" "Cost of" [
         dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
         dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
     ];
     /// A customer's goods came back: what was paid is to be refunded, tax at the rate of the sale. A manufacturer's
     /// coupon is not claimed for them.
-    RETURN_REVENUE "return.revenue/1" "Returned" [
+    RETURN_REVENUE "return.revenue/1" "Refund of" [
         dr(Role::SalesReturns, Amount::NetSales), dr(Role::TaxPayable, Amount::Taxes),
         cr(Role::RefundsPayable, Amount::Owed), cr(Role::CouponReceivable, Amount::Coupon),
     ];
     /// Goods that came back, at the cost at which they left.
-    RETURN_COST "return.cost/1" "Cost of return" [
+    RETURN_COST "return.cost/1" "Cost of" [
         dr(Role::ReturnsPending, Amount::Cost), cr_expense(Amount::Cost),
     ];
     /// Goods sold by another entity came back: that entity's side.
-    RETURN_COST_SELLER "return.cost-seller/1" "Cost of return, taken in by another entity" [
+    RETURN_COST_SELLER "return.cost-seller/1" "Seller's cost of" [
         dr(Role::Intercompany, Amount::Cost), cr_expense(Amount::Cost),
     ];
     /// Goods sold by another entity came back: the side of the entity that took them in.
-    RETURN_COST_TAKER "return.cost-taker/1" "Cost of return, sold by another entity" [
+    RETURN_COST_TAKER "return.cost-taker/1" "Cost owed to the seller for" [
         dr(Role::ReturnsPending, Amount::Cost), cr(Role::Intercompany, Amount::Cost),
     ];
     /// Returned goods are sellable: a new layer at original cost.
-    INSPECTION_RESALE "inspection.resale/1" "Inspected, back to stock" [
+    INSPECTION_RESALE "inspection.resale/1" "Back to stock:" [
         dr(Role::Inventory, Amount::Cost), cr(Role::ReturnsPending, Amount::Cost),
     ];
     /// Returned goods are written off.
-    INSPECTION_WRITE_OFF "inspection.write-off/1" "Inspected, written off" [
+    INSPECTION_WRITE_OFF "inspection.write-off/1" "Written off:" [
         dr(Role::WriteOff, Amount::Cost), cr(Role::ReturnsPending, Amount::Cost),
     ];
     /// Units that are not there any more.
-    STOCK_LOST "stock.lost/1" "Stock lost" [
+    STOCK_LOST "stock.lost/1" "Stock lost:" [
         dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
         dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
     ];
     /// Units that turned up, at the last cost of a receipt.
-    STOCK_FOUND "stock.found/1" "Stock found" [
+    STOCK_FOUND "stock.found/1" "Stock found:" [
         dr(Role::Inventory, Amount::Cost), cr(Role::Shrinkage, Amount::Cost),
     ];
     /// The receipt of goods that had left already: provisional cost becomes cost.
-    COST_UNRECEIVED "cost.unreceived/1" "Provisional cost trued up at receipt" [
+    COST_UNRECEIVED "cost.unreceived/1" "Provisional cost trued up at receipt:" [
         dr(Role::UnreceivedStock, Amount::Provisional), dr_expense(Amount::Difference),
         cr(Role::Inventory, Amount::Cost),
     ];
     /// The cost of returned goods became known after they had left again.
-    COST_LATE "cost.late/1" "Cost known late" [
+    COST_LATE "cost.late/1" "Cost known late:" [
         dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
     ];
 }

@@ -2,12 +2,15 @@
 //!
 //! Traps, and what is done about them:
 //! - Amounts are checked with a tolerance of half a last digit unless `tolerance_multiplier` is 0: it is 0.
-//! - A balance assertion holds at the *start* of its day: every account is asserted on the day after the last effective date,
+//! - A balance assertion holds at the *start* of its day: every account is asserted on the day after the last posting date,
 //!   so that a missing entry does not go unseen.
 //! - Account parts match `[A-Z0-9][A-Za-z0-9-]*`: names are made so, with the legal entity as the second part. Two entities
 //!   whose names would become the same part get a number behind it.
 //! - beancount has one list of transactions: entries of several entities stand side by side, each balanced by itself.
-//! - Transactions are sorted by date when read; the entry's number travels as metadata, its source as a link.
+//! - Transactions stand on their posting date: that of the writer's books. What happened earlier (an order placed long before
+//!   it was recorded) has its `effective-date` as metadata, so that reports by date don't show the business of another year.
+//! - Transactions are sorted by date when read; entry number, rule and order travel as metadata, the source as a link.
+//!   The narration is for people; there is no payee.
 //! - Postings of one entry to one account are summed, so that large books stay readable. Dimensions are in the CSV export.
 
 use std::collections::BTreeMap;
@@ -23,8 +26,9 @@ use crate::store::{Account, Reader};
 
 const HEADER: &str = "\
 ;; Books of Stockmesh, exported for beancount 3. Check with: bean-check FILE
-;; Amounts are exact: the tolerance is zero. Every account is asserted on the day after the last entry (assertions hold
-;; at the start of a day). Postings of an entry to the same account are summed; the CSV export has every dimension.
+;; Dates are posting dates; effective-date says when it happened, where that is another day. Amounts are exact: the
+;; tolerance is zero. Every account is asserted on the day after the last entry (assertions hold at the start of a day).
+;; Postings of an entry to the same account are summed; the CSV export has every dimension.
 option \"title\" \"Stockmesh\"
 option \"tolerance_multiplier\" \"0\"
 ";
@@ -42,7 +46,7 @@ pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
     }
     let place = reader.place()?;
     pieces.push(&format!(";; Ledger: {} entries, chain hash {}\n\n", place.meta.head.number, place.meta.head.hash))?;
-    let Some((first, last)) = reader.dates()? else { return Ok(()) };
+    let Some((first, last)) = reader.posting_dates()? else { return Ok(()) };
     let mut currencies: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for account in &accounts {
         let name = with_entity(&account.name, &parts[&account.entity]);
@@ -99,15 +103,21 @@ fn transaction(entry: &Entry, entity_part: &str) -> String {
         }
     }
     let mut text = format!(
-        "{} * \"{}\" \"{}\" ^{}\n  number: {}\n",
-        entry.effective_date,
-        escaped(&entry.rule),
+        "{} * \"{}\" ^{}\n  number: {}\n  rule: \"{}\"\n",
+        entry.posting_date,
         escaped(&entry.description),
         link(&entry.source.feed, entry.source.seq),
-        entry.number
+        entry.number,
+        escaped(&entry.rule),
     );
+    // Writing to a String can't fail.
+    if let Some(order_id) = order_of(entry) {
+        let _ = writeln!(text, "  order: \"{}\"", escaped(order_id));
+    }
+    if entry.effective_date != entry.posting_date {
+        let _ = writeln!(text, "  effective-date: {}", entry.effective_date);
+    }
     for (account, sum) in sums {
-        // Writing to a String can't fail.
         let _ = writeln!(
             text,
             "  {}  {} {}",
@@ -118,6 +128,12 @@ fn transaction(entry: &Entry, entity_part: &str) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The order or till document of an entry, when all of its postings are about one.
+fn order_of(entry: &Entry) -> Option<&str> {
+    let first = entry.postings.first()?.order_id.as_str();
+    (!first.is_empty() && entry.postings.iter().all(|posting| posting.order_id == first)).then_some(first)
 }
 
 /// The source as a link: beancount's links have letters, digits and `-_/.`.

@@ -228,13 +228,13 @@ impl Reader {
         Ok(Page::of(rows.collect::<Result<_, _>>()?, size))
     }
 
-    /// First and last effective date; none while there is no entry.
+    /// First and last posting date; none while there is no entry.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn dates(&self) -> Result<Option<(BusinessDate, BusinessDate)>, StoreError> {
+    pub fn posting_dates(&self) -> Result<Option<(BusinessDate, BusinessDate)>, StoreError> {
         let row: (Option<String>, Option<String>) =
-            self.connection.query_row("SELECT min(effective_date), max(effective_date) FROM entry", [], |row| {
+            self.connection.query_row("SELECT min(posting_date), max(posting_date) FROM entry", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
         match row {

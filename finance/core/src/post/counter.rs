@@ -46,7 +46,7 @@ impl<R: Records> Books<R> {
         };
         let lines = fact.lines.iter().enumerate().map(line).collect::<Result<Vec<_>, Reject>>()?;
 
-        let about = format!("{id} at {node}");
+        let about = format!("counter sale {id} at {node}");
         let revenue: Vec<_> = lines
             .iter()
             .map(|line| Line {

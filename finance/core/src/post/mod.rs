@@ -23,7 +23,7 @@ use stockmesh_types::{BusinessDate, LogTime, NodeId, Reason, Reject, StockKey};
 
 use crate::books::{Books, Fault, Stamp};
 use crate::journal::Source;
-use crate::records::{Node, Price, Records, Stage, Suspended, Tax};
+use crate::records::{Node, Price, Records, Stage, Suspended, Tax, spoken};
 
 /// Why a fact can't be taken from its feed.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +213,7 @@ impl<R: Records> Books<R> {
             Some(known) if known == fingerprint(fact) => Ok(false),
             Some(_) => Err(Reject::new(
                 Reason::DocumentIdReused,
-                format!("{key} is in the books with another content; nothing of this one is posted"),
+                format!("{} is in the books with another content; nothing of this one is posted", spoken(key)),
             )
             .into()),
         }
@@ -266,6 +266,11 @@ fn node_key(node: &NodeId) -> String {
 
 /// What facts wait for that need any legal entity.
 const ENTITY_KEY: &str = "entity";
+
+/// A number of units, for people.
+fn units(quantity: i64) -> String {
+    if quantity == 1 { "1 unit".to_owned() } else { format!("{quantity} units") }
+}
 
 /// SHA-256 of a fact's own fields: what tells a repeat from another document under the same id.
 fn fingerprint(fact: &impl Message) -> [u8; 32] {

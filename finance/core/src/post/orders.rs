@@ -8,7 +8,7 @@ use stockmesh_proto::feed::v1::{OrderLineCancelled, OrderPlaced};
 use stockmesh_types::quantity::positive;
 use stockmesh_types::{OrderId, Reason, Reject};
 
-use super::{ENTITY_KEY, Incoming, Posted, Wait, fingerprint, own_key, price};
+use super::{ENTITY_KEY, Incoming, Posted, Wait, fingerprint, own_key, price, units};
 use crate::books::Books;
 use crate::records::{Records, Sale, SaleLine, Settlement, Stage, order_key};
 use crate::rules::{CANCEL_DEPOSIT, Line, ORDER_DEPOSIT, ORDER_DEPOSIT_VAT};
@@ -84,8 +84,11 @@ impl<R: Records> Books<R> {
             return Err(Reject::new(
                 Reason::ExceedsLine,
                 format!(
-                    "{} units of order {id} line {} cancelled, of {} with {} shipped",
-                    fact.cancelled_total, fact.line, line.quantity, line.shipped
+                    "{} of order {id}, line {} cancelled, of {} with {} shipped",
+                    units(fact.cancelled_total),
+                    fact.line,
+                    line.quantity,
+                    line.shipped
                 ),
             )
             .into());
@@ -99,7 +102,7 @@ impl<R: Records> Books<R> {
                 price: line.price.part(from, to, line.quantity),
                 ..Line::new()
             };
-            let about = format!("order {id} line {}: {} units", fact.line, to - from);
+            let about = format!("{} of order {id}, line {}", units(to - from), fact.line);
             self.enter(&CANCEL_DEPOSIT, &sale.entity, sale.currency, &stamp, &about, &[posting])?;
         }
         line.cancelled = fact.cancelled_total;

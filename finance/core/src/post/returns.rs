@@ -13,12 +13,12 @@ use stockmesh_types::quantity::positive;
 use stockmesh_types::{LegalEntity, NodeId, OrderId, Reason, Reject, share};
 
 use super::shipments::shipped_key;
-use super::{Incoming, Posted, Wait, fingerprint, own_key};
+use super::{Incoming, Posted, Wait, fingerprint, own_key, units};
 use crate::books::{Books, Fault, Stamp};
 use crate::layers::issue_key;
 use crate::records::{
     CellKey, Inspection, Price, Records, Return, ReturnId, SaleId, SaleLine, Segment, Stage, counter_key, order_key,
-    return_key,
+    return_key, spoken,
 };
 use crate::rules::{
     INSPECTION_RESALE, INSPECTION_WRITE_OFF, Line, RETURN_COST, RETURN_COST_SELLER, RETURN_COST_TAKER, RETURN_REVENUE,
@@ -73,7 +73,7 @@ impl<R: Records> Books<R> {
         let mut record = self.known_return(id)?;
         let (sale_id, reason) = returned_sale(fact)?;
         let Some(sale) = self.sale(&sale_id)? else {
-            let message = format!("waits for {sale_id}; the returned units are in the books at no value");
+            let message = format!("waits for {}; the returned units are in the books at no value", spoken(&sale_id));
             return Err(Wait::partner(Stage::ReturnOrigin, reason, sale_id, message).into());
         };
         let numbers = if fact.order_id.is_empty() { sale.lines.clone() } else { vec![fact.line] };
@@ -102,7 +102,7 @@ impl<R: Records> Books<R> {
             }
             self.put_sale_line(sale_id.clone(), number, line);
         }
-        let about = format!("{} at {}, {sale_id}", fact.return_id, record.node);
+        let about = format!("{}, {}", spoken(id), spoken(&sale_id));
         let document = if fact.order_id.is_empty() { &fact.sale_id } else { &fact.order_id };
         for (seller, prices) in refunds {
             let refund: Vec<_> = prices
@@ -136,7 +136,9 @@ impl<R: Records> Books<R> {
         }
         let sold: i64 = lines.iter().map(|(_, line)| line.quantity - line.returned).sum();
         let message = format!(
-            "{quantity} units of {sale_id} came back, of {sold} sold and {returnable} shipped and not returned"
+            "{} of {} came back, of {sold} sold and {returnable} shipped and not returned",
+            units(quantity),
+            spoken(sale_id)
         );
         if quantity <= sold {
             let key = shipped_key(sale_id, fact.line);
@@ -187,7 +189,7 @@ impl<R: Records> Books<R> {
         };
         let cell_key = CellKey { node: record.node.clone(), stock_key: record.stock_key.clone() };
         let Some(currency) = self.cell(&cell_key)?.currency else { return Ok(()) };
-        let about = format!("{id}, {}", record.stock_key);
+        let about = format!("{}, {}", spoken(id), record.stock_key);
         record.settled = true;
         let value_before = record.value_minor;
         for segment in &mut record.segments {
@@ -272,7 +274,7 @@ impl<R: Records> Books<R> {
         let rule = if resale { &INSPECTION_RESALE } else { &INSPECTION_WRITE_OFF };
         if let Some(currency) = currency {
             let line = Line { node: Some(&node), item: Some(key.item()), cost_minor: value_minor, ..Line::new() };
-            let about = format!("{quantity} of {} at {node}, return {}", key.stock_key, fact.return_id);
+            let about = format!("{} of {} at {node}, return {}", units(quantity), key.stock_key, fact.return_id);
             self.enter(rule, &record.entity, currency, &stamp, &about, &[line])?;
         }
         let layer = if resale { Some(self.restock_units(&key, quantity, value_minor, record.settled)?) } else { None };
@@ -283,7 +285,7 @@ impl<R: Records> Books<R> {
     }
 
     fn known_return(&mut self, id: &ReturnId) -> Result<Return, Fault<R::Error>> {
-        self.return_of(id)?.ok_or_else(|| Fault::Corrupt(format!("{id} waits, and is not there")))
+        self.return_of(id)?.ok_or_else(|| Fault::Corrupt(format!("{} waits, and is not there", spoken(id))))
     }
 }
 
@@ -324,7 +326,7 @@ fn check_inspection(fact: &ReturnInspected, record: &Return, quantity: i64) -> R
     }
     let left = record.quantity - record.inspected;
     if quantity > left {
-        let message = format!("{quantity} units of return {} inspected, of {left} left", fact.return_id);
+        let message = format!("{} of return {} inspected, of {left} left", units(quantity), fact.return_id);
         return Err(Reject::new(Reason::ExceedsReturn, message));
     }
     Ok(())

@@ -9,7 +9,7 @@ use stockmesh_proto::feed::v1::ShipmentDispatched;
 use stockmesh_types::quantity::positive;
 use stockmesh_types::{Currency, LegalEntity, NodeId, OrderId, Reason, Reject, StockKey};
 
-use super::{Incoming, Posted, Stop, Wait, fingerprint, own_key};
+use super::{Incoming, Posted, Stop, Wait, fingerprint, own_key, units};
 use crate::accounts::Role;
 use crate::books::{Books, Fault, Stamp};
 use crate::layers::Taken;
@@ -47,7 +47,7 @@ impl<R: Records> Books<R> {
                 })
             };
             let leaving = fact.lines.iter().enumerate().map(line).collect::<Result<Vec<_>, Reject>>()?;
-            let about = format!("{id} from {node}, order {}", fact.order_id);
+            let about = format!("shipment {id} from {node}, order {}", fact.order_id);
             let cost = Leave { rule: &SHIPMENT_COST, expense: Expense::CostOfGoodsSold, channel: "", about: &about };
             self.leave(&cost, &node, &record.entity, &fact.order_id, &leaving, &stamp)?;
             self.put_document(document.clone(), fingerprint(fact));
@@ -90,8 +90,13 @@ impl<R: Records> Books<R> {
                 return Err(refuse(
                     Reason::ExceedsLine,
                     format!(
-                        "{} units of order {} line {} shipped, of {} with {} shipped and {} cancelled before",
-                        shipped.quantity, fact.order_id, shipped.line, line.quantity, line.shipped, line.cancelled
+                        "{} of order {}, line {} shipped, of {} with {} shipped and {} cancelled before",
+                        units(shipped.quantity),
+                        fact.order_id,
+                        shipped.line,
+                        line.quantity,
+                        line.shipped,
+                        line.cancelled
                     ),
                 ));
             }
@@ -113,7 +118,7 @@ impl<R: Records> Books<R> {
             };
             fact.lines.iter().zip(&parts).map(of).collect::<Vec<_>>()
         };
-        let about = format!("{} from {node}, order {}", fact.shipment_id, fact.order_id);
+        let about = format!("shipment {} from {node}, order {}", fact.shipment_id, fact.order_id);
         if passed_on {
             let lines = posting(entity);
             self.enter(&SHIPMENT_DEPOSIT_TRANSFER, &sale.entity, sale.currency, stamp, &about, &lines)?;

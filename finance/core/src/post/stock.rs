@@ -12,7 +12,7 @@ use stockmesh_types::quantity::{change, positive};
 use stockmesh_types::{Currency, LegalEntity, NodeId, OrderId, Reason, Reject, StockKey};
 
 use super::shipments::{Leave, Leaving};
-use super::{ENTITY_KEY, Incoming, Posted, fingerprint, node_key, own_key};
+use super::{ENTITY_KEY, Incoming, Posted, fingerprint, node_key, own_key, units};
 use crate::books::{Books, Stamp};
 use crate::records::{CellKey, Expense, Node, Records, UnitCost};
 use crate::rules::{Line, RECEIPT_OPENING, RECEIPT_PURCHASE, STOCK_FOUND, STOCK_LOST};
@@ -106,13 +106,14 @@ impl<R: Records> Books<R> {
         let stamp = incoming.stamp()?;
         let stock_key = own_key(&fact.stock_key, "stock_key")?;
         let delta = change(fact.delta, "delta")?;
+        let note = format!("adjustment {id}");
         match specified::<AdjustReason>(fact.reason, "reason")? {
             AdjustReason::Damage => {}
             AdjustReason::Unspecified | AdjustReason::Count | AdjustReason::Loss | AdjustReason::Found => {
                 if delta < 0 {
-                    self.lose(&node, &record, &document, "", stock_key, -delta, &stamp)?;
+                    self.lose(&node, &record, &document, &note, stock_key, -delta, &stamp)?;
                 } else {
-                    self.find(&node, &record, &document, stock_key, delta, &stamp)?;
+                    self.find(&node, &record, &note, stock_key, delta, &stamp)?;
                 }
             }
         }
@@ -135,7 +136,7 @@ impl<R: Records> Books<R> {
         let stamp = incoming.stamp()?;
         let stock_key = own_key(&fact.stock_key, "stock_key")?;
         let quantity = positive(fact.lost_quantity, "lost_quantity")?;
-        self.lose(&node, &record, &document, &format!(", allocation {allocation}"), stock_key, quantity, &stamp)?;
+        self.lose(&node, &record, &document, &format!("allocation {allocation}"), stock_key, quantity, &stamp)?;
         self.put_document(document, fingerprint(fact));
         Ok(())
     }
@@ -151,7 +152,7 @@ impl<R: Records> Books<R> {
         quantity: i64,
         stamp: &Stamp,
     ) -> Posted<(), R> {
-        let about = format!("{quantity} of {stock_key} at {node}{note}");
+        let about = format!("{} of {stock_key} at {node}, {note}", units(quantity));
         let leave = Leave { rule: &STOCK_LOST, expense: Expense::Shrinkage, channel: "", about: &about };
         let leaving = [Leaving { id: format!("{document}:0"), stock_key, quantity }];
         Ok(self.leave(&leave, node, &record.entity, "", &leaving, stamp)?)
@@ -161,7 +162,7 @@ impl<R: Records> Books<R> {
         &mut self,
         node: &NodeId,
         record: &Node,
-        document: &str,
+        note: &str,
         stock_key: StockKey,
         quantity: i64,
         stamp: &Stamp,
@@ -171,7 +172,7 @@ impl<R: Records> Books<R> {
         let cost_minor = cell.at_last_cost(quantity);
         if let Some(currency) = cell.currency {
             let line = Line { node: Some(node), item: Some(key.item()), cost_minor, ..Line::new() };
-            let about = format!("{quantity} of {} at {node}, {document}", key.stock_key);
+            let about = format!("{} of {} at {node}, {note}", units(quantity), key.stock_key);
             self.enter(&STOCK_FOUND, &record.entity, currency, stamp, &about, &[line])?;
         }
         Ok(self.receive_units(&key, quantity, cost_minor, &record.entity, stamp)?)
