@@ -178,7 +178,8 @@ fn main() {
         let hashes: Vec<[u8; 32]> = batch.iter().map(hash).collect();
         let start = processor_time();
         for (order, hash) in batch.iter().zip(hashes) {
-            let decision = decide::order(&run.state, &overlay, order, hash, 0).expect("a decision");
+            let decision =
+                decide::order(&run.state, &overlay, order, hash, 0, order.placed_time_ms).expect("a decision");
             let OrderDecision::Commit(commit) = decision else { continue };
             proven += usize::from(commit.sourcing.as_ref().is_some_and(|sourcing| sourcing.proven_optimal));
             let kind = Kind::CommitOrder(commit);

@@ -41,7 +41,8 @@ pub struct State {
     pub(crate) shortfalls: CowMap<(u32, u32), (), 256>,
     /// By request id: a UUIDv7 begins with its time, so that the first pair is the oldest.
     pub(crate) requests: CowMap<[u8; 16], Remembered, 128>,
-    /// Requests drawn at or before this were remembered once, or may have been: unknown ones are refused.
+    /// Requests drawn at or before this were remembered once, or may have been, or are older than the group: unknown
+    /// ones are refused.
     pub(crate) requests_forgotten_ms: i64,
     pub(crate) open_orders: u64,
     pub(crate) waiting_units: Quantity,

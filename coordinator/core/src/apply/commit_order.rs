@@ -2,6 +2,8 @@
 //!
 //! Rights are checked here, in the entry that accepts the order: what the leader believed does not count.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use prost::Message;
 use prost::bytes::Bytes;
 use stockmesh_proto::common::v1::{CancelReason, Order, OrderLine, ShortagePolicy};
@@ -14,7 +16,7 @@ use stockmesh_types::{OrderId, Quantity, Reason, Reject, StockKey, quantity};
 use super::{Stop, Tx};
 use crate::answer::Answer;
 use crate::records::{LineRecord, NONE, OrderRecord};
-use crate::rights::NewAllocation;
+use crate::rights::{MAX_KEYS_BY_ORDERS, NewAllocation};
 use crate::state::full;
 use crate::validate::{MAX_CELLS, MAX_LINES};
 
@@ -109,6 +111,7 @@ impl Tx<'_> {
             let message = format!("line number {} stands twice", pair[0].number);
             return Err(Reject::new(Reason::DuplicateLine, message).field("order.lines"));
         }
+        self.check_keys(&lines)?;
         let mut taken = Vec::with_capacity(promises.len());
         for promise in promises {
             let Promise { line, node_index, quantity } = *promise;
@@ -151,6 +154,21 @@ impl Tx<'_> {
         let stock_key = convert::stock_key(&line.stock_key, "stock_key")?;
         let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item")?;
         Ok((item, Key::New(stock_key)))
+    }
+
+    /// Every item has room for the stock keys that the lines bring.
+    fn check_keys(&self, lines: &[Line]) -> Result<(), Reject> {
+        let mut new: BTreeMap<u32, BTreeSet<&StockKey>> = BTreeMap::new();
+        for line in lines {
+            if let Key::New(stock_key) = &line.key {
+                new.entry(line.item).or_default().insert(stock_key);
+            }
+        }
+        for (item, keys) in new {
+            let checked = self.state.check_new_keys(item, keys.len(), MAX_KEYS_BY_ORDERS);
+            checked.map_err(|reject| reject.field("order.lines"))?;
+        }
+        Ok(())
     }
 
     fn add_lines(&mut self, order: u32, lines: &[Line]) -> Result<(), Stop> {

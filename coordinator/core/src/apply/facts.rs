@@ -11,7 +11,7 @@ use stockmesh_types::{Quantity, Reason, Reject};
 
 use super::{Stop, Tx};
 use crate::answer::Notice;
-use crate::rights::Cancelled;
+use crate::rights::{Cancelled, MAX_KEYS};
 
 /// The largest cumulative count that a fact may name: sums of them stay far within 64 bits.
 const MAX_TOTAL: Quantity = 1_000_000_000_000_000;
@@ -58,6 +58,9 @@ impl Tx<'_> {
     fn fact_key(&mut self, key: &Option<stockmesh_proto::common::v1::StockKey>) -> Result<u32, Stop> {
         let stock_key = convert::stock_key(key, "stock_key")?;
         let item = self.state.known_item(stock_key.item.as_str(), "stock_key.item")?;
+        if self.state.key_index(&stock_key).is_none() {
+            self.state.check_new_keys(item, 1, MAX_KEYS).map_err(|reject| reject.field("stock_key"))?;
+        }
         Ok(self.intern_key(item, &stock_key)?)
     }
 

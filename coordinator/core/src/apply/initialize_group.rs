@@ -8,6 +8,7 @@ use stockmesh_proto::entry::Head;
 use stockmesh_proto::raft::v1::InitializeGroup;
 use stockmesh_types::{Group, Incarnation, NodeId, Reason, Reject};
 
+use super::remember::WINDOW_MS;
 use super::{Stop, Tx};
 use crate::answer::Answer;
 use crate::records::DestinationRecord;
@@ -47,6 +48,8 @@ impl Tx<'_> {
         for name in finance {
             destinations.push(self.add_destination(group, incarnation, name)?);
         }
+        // A request from before this life may have run in another one.
+        self.state.requests_forgotten_ms = self.state.log_time.0 - WINDOW_MS;
         self.state.group = Some(GroupRecord { group, incarnation, finance: destinations });
         Ok(Answer::GroupInitialized { group, incarnation, existing: false })
     }

@@ -1,8 +1,9 @@
 //! Remembered requests: a repeat gets the first answer, another body is refused, and what may have been forgotten is
 //! never executed.
 //!
-//! At most [`MAX_REMEMBERED`] are kept, for 24 hours of log time. The oldest by its own time goes first, and from then
-//! on every unknown request of that age is refused: an eviction can never let a request run twice.
+//! At most [`MAX_REMEMBERED`] are kept, for 24 hours. The oldest by its own time goes first, and from then on every
+//! unknown request of that age is refused: an eviction can never let a request run twice. Nothing else is refused for its
+//! age: log time never falls, and one clock that was ahead once would keep callers whose clocks are right out for as long.
 
 use std::sync::Arc;
 
@@ -16,8 +17,12 @@ use crate::records::{Remembered, RememberedOutcome};
 /// Requests remembered at most, some 200 bytes each.
 pub(crate) const MAX_REMEMBERED: usize = 100_000;
 
-/// How long a request is remembered, log time.
-const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+/// How long a request is remembered.
+pub(super) const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// How far ahead of log time the time in an id may be. Log time has the stamp of the entry by then, however long the
+/// group was idle before.
+const AHEAD_MS: i64 = 5 * 60 * 1_000;
 
 /// Requests that one command forgets at most because of their age; it adds one, so that the backlog shrinks.
 const FORGOTTEN_AT_ONCE: usize = 16;
@@ -52,32 +57,36 @@ impl Tx<'_> {
         };
         let answer = self.answer(&outcome);
         self.state.requests.insert(id.bytes(), Remembered { hash, outcome });
-        self.forget();
+        self.forget(id.time_ms());
         answer
     }
 
     fn check_age(&self, id: RequestId) -> Result<(), Reject> {
         let (drawn, now) = (id.time_ms(), self.state.log_time.0);
-        if drawn <= self.state.requests_forgotten_ms || drawn < now - WINDOW_MS {
+        if drawn <= self.state.requests_forgotten_ms {
             let message = format!(
                 "request {id} is too old to know whether it ran before: look the outcome up, then draw a new id"
             );
             return Err(Reject::new(Reason::RequestExpired, message).field("request_id"));
         }
-        if drawn > now + WINDOW_MS {
-            let message = format!("request {id} was drawn more than 24 hours in the future: check the caller's clock");
+        if drawn > now + AHEAD_MS {
+            let message = format!(
+                "request {id} lies more than 5 minutes in the future: set the clock of the machine that drew it"
+            );
             return Err(Reject::new(Reason::InvalidRequestId, message).field("request_id"));
         }
         Ok(())
     }
 
-    fn forget(&mut self) {
+    /// Makes room after a request that was drawn at `newest_ms`. What is a day older than that goes, unless log time
+    /// says that it is younger: neither a caller's clock nor a leader's that is ahead makes others forgotten early.
+    fn forget(&mut self, newest_ms: i64) {
+        let expired_ms = self.state.log_time.0.min(newest_ms) - WINDOW_MS;
         for _ in 0..FORGOTTEN_AT_ONCE {
             let Some((oldest, _)) = self.state.requests.first() else { return };
             let oldest = *oldest;
             let drawn = oldest[..6].iter().fold(0, |ms, byte| (ms << 8) | i64::from(*byte));
-            let expired = drawn < self.state.log_time.0 - WINDOW_MS;
-            if !expired && self.state.requests.len() <= MAX_REMEMBERED {
+            if drawn >= expired_ms && self.state.requests.len() <= MAX_REMEMBERED {
                 return;
             }
             self.state.requests.remove(&oldest);

@@ -11,7 +11,7 @@ use super::distance::direction;
 use super::sourcing::{self, Take};
 use crate::State;
 use crate::apply::commit_order::order_id_reused;
-use crate::validate::MAX_CELLS;
+use crate::validate::{MAX_CELLS, placed_time};
 
 /// What to do with an order.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,13 +25,16 @@ pub enum OrderDecision {
 
 /// Decides where an order ships from: fewest short units first, then least cost.
 ///
-/// `order_hash` is the SHA-256 of the order as the client sent it; `incarnation` the one that the client named (0: none).
+/// `order_hash` is the SHA-256 of the order as the client sent it; `incarnation` the one that the client named (0: none);
+/// `now_ms` the leader's clock, which an order without a placed time gets. A repeat is not held against the clock.
+///
 /// Units that wait in a queue go first: a new order gets what they leave. An order that touches more than 256 cells is
 /// promised as far as one command may; the rest waits in the queue, and is promised by the steps that follow.
 ///
 /// # Errors
 /// [`Reason::OrderIdReused`], [`Reason::UnknownItem`], [`Reason::InsufficientRights`] (an order that is all or nothing),
-/// [`Reason::TooManyCells`] (one that does not wait), [`Reason::StaleIncarnation`], [`Reason::GroupNotInitialized`].
+/// [`Reason::TooManyCells`] (one that does not wait), [`Reason::StaleIncarnation`], [`Reason::GroupNotInitialized`],
+/// [`Reason::InvalidDate`] (placed in the future).
 /// The shape was checked before: [`crate::validate::order`].
 pub fn order(
     state: &State,
@@ -39,6 +42,7 @@ pub fn order(
     order: &Order,
     order_hash: [u8; 32],
     incarnation: u32,
+    now_ms: i64,
 ) -> Result<OrderDecision, Reject> {
     if state.group.is_none() {
         let message = "the group has no life yet: its first command has not been committed";
@@ -51,6 +55,7 @@ pub fn order(
         return Err(order_id_reused(&OrderId::new(&order.order_id)?));
     }
     state.check_incarnation(incarnation)?;
+    let placed_time_ms = placed_time(order, now_ms)?;
     let (wanted, need_of_line) = wanted(state, overlay, order)?;
     let to = direction(required(&order.ship_to, "order.ship_to")?);
     let candidates = state.candidates(overlay, &wanted, to, |_| true, &[]);
@@ -77,7 +82,7 @@ pub fn order(
     // What the later steps choose is not known yet.
     summary.proven_optimal &= !cut;
     Ok(OrderDecision::Commit(CommitOrder {
-        order: Some(order.clone()),
+        order: Some(Order { placed_time_ms, ..order.clone() }),
         order_hash: order_hash.to_vec(),
         promises: promises(order, &need_of_line, &candidates, takes),
         sourcing: Some(summary),

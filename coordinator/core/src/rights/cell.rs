@@ -12,7 +12,28 @@ use crate::cow::CowMap;
 use crate::records::{Cell, KeyRecord};
 use crate::state::full;
 
+/// Stock keys of one item at most: they are searched one by one.
+pub(crate) const MAX_KEYS: usize = 1_000;
+
+/// Stock keys of one item that orders bring at most. The rest is left to what nodes grant: orders for owners and classes
+/// that nobody has can't bring a node's feed to a halt.
+pub(crate) const MAX_KEYS_BY_ORDERS: usize = 800;
+
 impl State {
+    /// Whether an item may have `new` more stock keys.
+    pub(crate) fn check_new_keys(&self, item: u32, new: usize, limit: usize) -> Result<(), Reject> {
+        let record = &self.items[item];
+        if record.keys.len() + new <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "item {} has {} stock keys, and would have more than {limit}: name one that is known",
+            record.id,
+            record.keys.len()
+        );
+        Err(Reject::new(Reason::TooManyStockKeys, message))
+    }
+
     /// The dense index of a node that must be registered.
     pub(crate) fn known_node(&self, node: &str, field: &str) -> Result<u32, Reject> {
         self.node_index.get(node).ok_or_else(|| {
@@ -33,7 +54,7 @@ impl State {
 }
 
 impl Tx<'_> {
-    /// The dense index of a stock key, made now when it is new.
+    /// The dense index of a stock key, made now when it is new, which [`State::check_new_keys`] has allowed.
     pub(crate) fn intern_key(&mut self, item: u32, stock_key: &StockKey) -> Result<u32, Fault> {
         if let Some(known) = self.state.key_index(stock_key) {
             return Ok(known);

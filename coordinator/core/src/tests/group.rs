@@ -7,7 +7,7 @@ use stockmesh_proto::raft::v1 as log;
 use stockmesh_proto::raft::v1::command::Kind;
 use stockmesh_types::{Grade, ItemId, Reason, StockKey};
 
-use super::world::{World, command, item, node, order};
+use super::world::{START_MS, World, command, item, node, order};
 use crate::{Answer, Fault, State};
 
 #[test]
@@ -21,6 +21,7 @@ fn nothing_runs_before_the_group_has_a_life() {
         &order("o", ShortagePolicy::Backorder, &[("A", 1)]),
         [0; 32],
         0,
+        START_MS,
     );
     assert_eq!(decided.unwrap_err().reason, Reason::GroupNotInitialized);
     let begin = |group, incarnation, finance: &[&str]| {

@@ -10,12 +10,12 @@ use stockmesh_proto::raft::v1::command::Kind;
 use stockmesh_types::Reason;
 
 use super::audit::audit;
-use super::world::{World, command, hash, order};
+use super::world::{START_MS, World, command, hash, order};
 use crate::Answer;
 use crate::decide::{self, OrderDecision, Overlay};
 
 fn commit(world: &World, overlay: &Overlay, order: &Order) -> log::CommitOrder {
-    match decide::order(&world.state, overlay, order, hash(order), 0).unwrap() {
+    match decide::order(&world.state, overlay, order, hash(order), 0, START_MS).unwrap() {
         OrderDecision::Commit(commit) => commit,
         OrderDecision::AlreadyPlaced => panic!("new"),
     }
@@ -38,6 +38,36 @@ fn an_order_ships_from_the_nearest_node_that_has_it_all() {
     assert_eq!((sourcing.total_minor, sourcing.chosen[0].distance_km, sourcing.candidates), (421, 111, 3));
     let opened = world.sent("node/n1").iter().filter(|fact| matches!(fact, Fact::AllocationOpened(_))).count();
     assert_eq!(opened, 2);
+    audit(&world.state);
+}
+
+#[test]
+fn an_order_without_a_placed_time_gets_the_leaders_and_repeats_under_any_clock() {
+    let mut world = World::with(1, 1);
+    world.grant("n0", "A", 9);
+    let mut decide = |order: &Order, now_ms| {
+        let decided = decide::order(&world.state, &Overlay::new(), order, hash(order), 0, now_ms)?;
+        if let OrderDecision::Commit(commit) = &decided {
+            world.run(Kind::CommitOrder(commit.clone()))?;
+        }
+        let placed_ms = world.order(&order.order_id).order.unwrap().placed_time_ms;
+        Ok::<_, stockmesh_types::Reject>((decided == OrderDecision::AlreadyPlaced, placed_ms))
+    };
+    let at = |id, placed_time_ms| Order { placed_time_ms, ..order(id, Backorder, &[("A", 1)]) };
+    assert_eq!(decide(&at("unsaid", 0), START_MS), Ok((false, START_MS)));
+    // The repeat is the same message, whatever the clock of the leader that gets it says.
+    assert_eq!(decide(&at("unsaid", 0), START_MS + 7), Ok((true, START_MS)));
+    // To say the time that was set is to send another message.
+    assert_eq!(decide(&at("unsaid", START_MS), START_MS).unwrap_err().reason, Reason::OrderIdReused);
+    assert_eq!(decide(&at("past", 1), START_MS), Ok((false, 1)));
+    let latest = START_MS + 300_000;
+    assert_eq!(decide(&at("latest", latest), START_MS), Ok((false, latest)));
+    // Placed under a clock that was ahead, repeated under one that is right.
+    assert_eq!(decide(&at("latest", latest), START_MS - 7), Ok((true, latest)));
+    for ahead in [latest + 1, i64::MAX] {
+        let reject = decide(&at("ahead", ahead), START_MS).unwrap_err();
+        assert_eq!((reject.reason, reject.field.as_str()), (Reason::InvalidDate, "order.placed_time_ms"));
+    }
     audit(&world.state);
 }
 
@@ -210,5 +240,35 @@ fn allocation_ids_count_over_the_whole_log_entry() {
     assert!(world.apply(commands).iter().all(Result::is_ok));
     let ids = ["a", "b"].map(|id| world.order(id).lines[0].allocations[0].id.unwrap());
     assert_eq!((ids[0].log_index, ids[0].n, ids[1].n), (ids[1].log_index, 0, 1));
+    audit(&world.state);
+}
+
+#[test]
+fn backorder_promises_that_do_not_hold_are_left_out_and_the_others_commit() {
+    let mut world = World::with(2, 2);
+    world.place(&order("o", Backorder, &[("A", 4), ("B", 1)])).unwrap();
+    world.grant("n0", "A", 3);
+    world.grant("n1", "A", 9);
+    let promise = |order_id: &str, line, node_index, quantity| log::BackorderPromise {
+        order_id: order_id.into(),
+        promise: Some(log::Promise { line, node_index, quantity }),
+    };
+    let promises = vec![
+        promise("o", 1, 0, 4), // beyond the cell's rights
+        promise("o", 1, 1, 5), // beyond what waits
+        promise("o", 1, 0, 0),
+        promise("o", 1, 0, -1),
+        promise("o", 2, 0, 1), // nobody granted it
+        promise("o", 3, 0, 1),
+        promise("x", 1, 0, 1),
+        promise("o", 1, 7, 1),
+        log::BackorderPromise { order_id: "o".into(), promise: None },
+        promise("o", 1, 0, 3),
+        promise("o", 1, 1, 1),
+        promise("o", 1, 1, 1), // no more waits
+    ];
+    let answer = world.run(Kind::AllocateBackorders(log::AllocateBackorders { promises })).unwrap();
+    assert_eq!(answer, Answer::BackordersAllocated { promised: 4, left_out: 10 });
+    assert_eq!((world.cell("A", "n0").free, world.cell("A", "n1").free), (0, 8));
     audit(&world.state);
 }

@@ -1,11 +1,14 @@
 //! Which reject wins: malformed orders before the log, and the same ones in it.
 
-use stockmesh_proto::common::v1::{Order, Place, ShortagePolicy};
+use stockmesh_proto::common::v1::{Order, Place, ShortagePolicy, StockKey};
+use stockmesh_proto::feed::v1::RightsGranted;
+use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::raft::v1 as log;
 use stockmesh_proto::raft::v1::command::Kind;
-use stockmesh_types::Reason;
+use stockmesh_types::{NodeId, Reason};
 
 use super::world::{World, hash, key, order};
+use crate::rights::{MAX_KEYS, MAX_KEYS_BY_ORDERS};
 use crate::{Answer, validate};
 
 fn good() -> Order {
@@ -95,6 +98,51 @@ fn apply_believes_no_leader() {
     }
     let answer = world.run(commit(|c| promise(c, 1, 0, 1))).unwrap();
     assert!(matches!(answer, Answer::OrderPlaced { already_placed: false, .. }));
+}
+
+#[test]
+fn an_item_has_a_bounded_number_of_stock_keys() {
+    let owned = |n: usize| StockKey { owner: format!("o-{n}"), ..key("A") };
+    let order_of = |id: &str, owners: std::ops::Range<usize>| {
+        let lines = vec![("A", 1); owners.len()];
+        let mut order = order(id, ShortagePolicy::Backorder, &lines);
+        for (line, n) in order.lines.iter_mut().zip(owners) {
+            line.stock_key = Some(owned(n));
+        }
+        order
+    };
+    fn commit(order: &Order) -> Kind {
+        Kind::CommitOrder(log::CommitOrder {
+            order_hash: hash(order).to_vec(),
+            order: Some(order.clone()),
+            ..Default::default()
+        })
+    }
+    let mut world = World::with(2, 1);
+    world.run(commit(&order_of("many", 0..MAX_KEYS_BY_ORDERS - 1))).unwrap();
+    let before = world.state.counters();
+    let reject = world.run(commit(&order_of("two", 5_000..5_002))).unwrap_err();
+    assert_eq!((reject.reason, reject.field.as_str()), (Reason::TooManyStockKeys, "order.lines"));
+    assert_eq!(world.state.counters(), before, "nothing changed");
+    // One key twice is one key.
+    let mut twice = order_of("one", 5_000..5_002);
+    twice.lines[1].stock_key = Some(owned(5_000));
+    world.run(commit(&twice)).unwrap();
+    assert_eq!(world.state.counters().stock_keys, MAX_KEYS_BY_ORDERS as u64);
+    assert_eq!(world.run(commit(&order_of("full", 6_000..6_001))).unwrap_err().reason, Reason::TooManyStockKeys);
+    world.run(commit(&order_of("known", 0..2))).unwrap();
+    world.run(commit(&order("other", ShortagePolicy::Backorder, &[("B", 1)]))).unwrap();
+
+    // What nodes grant has room of its own, and an end too.
+    let grant = |n| Fact::RightsGranted(RightsGranted { stock_key: Some(owned(n)), granted_total: 1 });
+    for n in MAX_KEYS_BY_ORDERS..MAX_KEYS {
+        world.fact("n0", grant(10_000 + n)).unwrap();
+    }
+    let before = (world.state.counters(), world.state.node_cursor(&NodeId::new("n0").unwrap()));
+    let reject = world.fact("n0", grant(20_000)).unwrap_err();
+    assert_eq!((reject.reason, reject.field.as_str()), (Reason::TooManyStockKeys, "stock_key"));
+    assert_eq!((world.state.counters(), world.state.node_cursor(&NodeId::new("n0").unwrap())), before);
+    world.fact("n0", grant(0)).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::world::{START_MS, World, command, item, request_id};
 use crate::Answer;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+const AHEAD_MS: i64 = 5 * 60 * 1_000;
 
 fn create(name: &str) -> Kind {
     Kind::CreateItems(log::CreateItems { items: vec![item(name, 1)] })
@@ -50,7 +51,7 @@ fn request_ids_must_be_of_now() {
         (String::new(), Reason::MissingField),
         ("9b2d8a3e-5f0b-4c1d-8e2f-000000000000".to_owned(), Reason::InvalidRequestId),
         (request_id(now - DAY_MS - 1_000, 1), Reason::RequestExpired),
-        (request_id(now + DAY_MS + 60_000, 1), Reason::InvalidRequestId),
+        (request_id(now + AHEAD_MS + 1_000, 1), Reason::InvalidRequestId),
     ];
     for (id, reason) in cases {
         let reject = world.apply(vec![command(create("X"), id.clone())]).remove(0).unwrap_err();
@@ -60,6 +61,45 @@ fn request_ids_must_be_of_now() {
     torn.request_hash.truncate(5);
     assert_eq!(world.apply(vec![torn]).remove(0).unwrap_err().field, "request_hash");
     assert_eq!(world.state.counters().items, 0);
+}
+
+#[test]
+fn the_future_begins_at_the_stamp_of_the_entry_however_long_the_group_was_idle() {
+    let mut world = World::with(0, 0);
+    let stamp = START_MS + 10 * DAY_MS;
+    let ids = [stamp + AHEAD_MS + 1, stamp + AHEAD_MS, stamp].into_iter().zip(1..);
+    let commands = ids.map(|(drawn, n)| command(create("X"), request_id(drawn, n))).collect();
+    let reasons: Vec<_> = entry(&mut world, stamp, commands)
+        .into_iter()
+        .map(|outcome| outcome.err().map(|reject| reject.reason))
+        .collect();
+    assert_eq!(reasons, [Some(Reason::InvalidRequestId), None, None]);
+}
+
+#[test]
+fn a_clock_that_was_far_ahead_once_keeps_no_caller_out() {
+    let mut world = World::with(0, 0);
+    // A leader whose clock is 100 days ahead, and a caller whose clock is too.
+    let ahead = START_MS + 100 * DAY_MS;
+    let early = request_id(START_MS, 1);
+    entry(&mut world, ahead, vec![command(create("A"), early.clone())]).remove(0).unwrap();
+    // Out of order, as requests of several callers come.
+    let ids: Vec<_> = [50, 20, 40, 10].into_iter().map(|ms| request_id(START_MS + ms, 2)).collect();
+    for (n, id) in ids.iter().enumerate() {
+        let created = entry(&mut world, START_MS, vec![command(create(&format!("B{n}")), id.clone())]).remove(0);
+        assert_eq!(created, Ok(Answer::ItemsCreated { created: 1, existing: 0 }), "request {n}");
+    }
+    for (name, id) in [("A", &early), ("B0", &ids[0]), ("B3", &ids[3])] {
+        let again = entry(&mut world, START_MS, vec![command(create(name), id.clone())]).remove(0);
+        assert_eq!(again, Ok(Answer::ItemsCreated { created: 1, existing: 0 }), "{name} is still remembered");
+    }
+    entry(&mut world, START_MS, vec![command(create("C"), request_id(ahead, 9))]).remove(0).unwrap();
+    // That one made the others forgotten: none of them runs again, and what is drawn from now on runs.
+    let late = entry(&mut world, START_MS, vec![command(create("A"), early)]).remove(0).unwrap_err();
+    assert_eq!(late.reason, Reason::RequestExpired);
+    let new = request_id(START_MS + 60, 3);
+    let created = entry(&mut world, START_MS, vec![command(create("D"), new)]).remove(0);
+    assert_eq!(created, Ok(Answer::ItemsCreated { created: 1, existing: 0 }));
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl World {
 
     /// Decides and commits an order; gives it as it stands.
     pub fn place(&mut self, order: &wire::Order) -> Result<api::OrderStatus, Reject> {
-        match decide::order(&self.state, &Overlay::new(), order, hash(order), 0)? {
+        match decide::order(&self.state, &Overlay::new(), order, hash(order), 0, START_MS)? {
             OrderDecision::Commit(commit) => {
                 self.run(Kind::CommitOrder(commit))?;
             }

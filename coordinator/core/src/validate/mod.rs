@@ -10,5 +10,5 @@ pub use facts::{MAX_CELLS, cut_batch, facts};
 pub(crate) use facts::{cells_of, writer};
 pub(crate) use master_data::{MAX_ITEMS, check_item, check_node};
 pub use master_data::{create_items, range_items, recall_rights, register_node, stock_keys};
-pub(crate) use orders::MAX_LINES;
+pub(crate) use orders::{MAX_LINES, placed_time};
 pub use orders::{cancel_order, order};

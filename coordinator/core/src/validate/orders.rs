@@ -10,6 +10,9 @@ use stockmesh_types::{OrderId, PartyId, Reason, Reject, RequestId, quantity};
 /// Lines of an order at most.
 pub const MAX_LINES: usize = 2_000;
 
+/// How far ahead of the leader's clock an order may say that it was placed: clocks differ a little.
+const AHEAD_MS: i64 = 5 * 60 * 1_000;
+
 /// Checks the shape of an order.
 ///
 /// # Errors
@@ -47,6 +50,27 @@ pub fn order(order: &wire::Order) -> Result<(), Reject> {
         }
     }
     Ok(())
+}
+
+/// When an order counts as placed: as it says, and `now_ms` when it says nothing.
+///
+/// # Errors
+/// [`Reason::InvalidDate`]: a time that has not come yet; books would be dated by it.
+pub(crate) fn placed_time(order: &wire::Order, now_ms: i64) -> Result<i64, Reject> {
+    let placed_ms = order.placed_time_ms;
+    if placed_ms == 0 {
+        return Ok(now_ms);
+    }
+    if placed_ms > now_ms.saturating_add(AHEAD_MS) {
+        let message = format!(
+            "placed_time_ms is {placed_ms}, {} s ahead of the coordinator's clock ({now_ms}), and at most {} s are taken: \
+             correct the sender's clock, or leave it 0 for the coordinator to set",
+            placed_ms.saturating_sub(now_ms) / 1_000,
+            AHEAD_MS / 1_000
+        );
+        return Err(Reject::new(Reason::InvalidDate, message).field("order.placed_time_ms"));
+    }
+    Ok(placed_ms)
 }
 
 fn check_channel(channel: &str) -> Result<(), Reject> {
