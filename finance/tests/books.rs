@@ -98,7 +98,7 @@ fn some_books() -> tempfile::TempDir {
 
 #[test]
 fn damage_is_found() {
-    let cases: [(&str, &str, bool); 8] = [
+    let cases: [(&str, &str, bool); 11] = [
         ("UPDATE posting SET amount_minor = amount_minor + 1 WHERE entry = 2 AND line = 0", "balance", false),
         ("UPDATE entry SET description = 'x' WHERE number = 2", "chain", false),
         ("UPDATE entry SET description = 'x' WHERE number = 5", "chain", true),
@@ -107,6 +107,9 @@ fn damage_is_found() {
         ("UPDATE account SET debit_minor = debit_minor + 1 WHERE name LIKE 'Assets:%'", "balances", true),
         ("UPDATE stock SET value_minor = value_minor + 1", "stock", false),
         ("DELETE FROM suspense WHERE id = 1", "suspense", false),
+        ("UPDATE posting SET tax_rate_ppm = 1 WHERE entry = 2 AND line = 0", "chain", false),
+        ("UPDATE entry SET part = 1 WHERE number = 2", "chain", false),
+        ("UPDATE entry SET source_seq = 6 WHERE number = 2", "posted once", false),
     ];
     for (damage, check, at_start) in cases {
         let dir = some_books();
@@ -250,9 +253,18 @@ fn exports_have_every_account_and_every_posting() {
     let reader = open_reader(dir.path()).unwrap();
     let postings = verify(&reader, |_| {}).unwrap().postings;
     assert_eq!(csv.lines().count() as u64, 1 + postings);
-    let row = "2,1,uk,2026-01-05,2026-01-07,order.deposit/1,coordinator/1,finance/main,1,2,Prepaid order O1,\
-               Liabilities:CustomerDeposits,GBP,,10.80,,A,web,O1,,";
+    let row = "2,1,uk,2026-01-05,2026-01-07,order.deposit/1,coordinator/1,finance/main,1,2,0,Prepaid order O1,\
+               Liabilities:CustomerDeposits,GBP,,10.80,,A,web,O1,,,";
     assert!(csv.contains(row), "{csv}");
+    // Two thirds of the line shipped: 6.67 - 0.67 at 20 % is 1.20 of VAT, each with its jurisdiction and rate.
+    for row in [
+        "Liabilities:TaxPayable:GB,GBP,,1.20,dc-1,A,web,O1,GB,200000,",
+        "Income:Sales:Web,GBP,,6.67,dc-1,A,web,O1,GB,200000,",
+        "Income:Discounts:Web,GBP,0.67,,dc-1,A,web,O1,GB,200000,",
+        "Expenses:CostOfGoodsSold,GBP,2.01,,dc-1,A,web,O1,,,",
+    ] {
+        assert!(csv.contains(row), "{row} in\n{csv}");
+    }
     // An accountant's view of the same.
     let file = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     let sum: i64 = file.query_row("SELECT sum(balance_minor) FROM trial_balance", [], |row| row.get(0)).unwrap();

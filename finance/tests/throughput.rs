@@ -62,25 +62,25 @@ fn history() -> Vec<(FeedId, Vec<FeedEntry>)> {
 /// The same entries and postings, inserted in batches without any logic.
 fn raw_inserts(books: &std::path::Path, to: &std::path::Path) -> f64 {
     let source = Connection::open(books).unwrap();
-    let mut statement = source.prepare("SELECT number, entity, currency, effective_date, posting_date, rule, feed, source_seq, description, hash FROM entry").unwrap();
+    let mut statement = source.prepare("SELECT number, entity, currency, effective_date, posting_date, rule, feed, source_seq, part, description, hash FROM entry").unwrap();
     let entries: Vec<_> = statement
         .query_map([], |row| {
             Ok((
                 (row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, String>(3)?),
                 (row.get::<_, String>(4)?, row.get::<_, String>(5)?, row.get::<_, i64>(6)?, row.get::<_, i64>(7)?),
-                (row.get::<_, String>(8)?, row.get::<_, Vec<u8>>(9)?),
+                (row.get::<_, i64>(8)?, row.get::<_, String>(9)?, row.get::<_, Vec<u8>>(10)?),
             ))
         })
         .unwrap()
         .map(Result::unwrap)
         .collect();
-    let mut statement = source.prepare("SELECT entry, line, account, amount_minor, node, item, channel, order_id, jurisdiction FROM posting ORDER BY entry, line").unwrap();
+    let mut statement = source.prepare("SELECT entry, line, account, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm FROM posting ORDER BY entry, line").unwrap();
     let postings: Vec<_> = statement
         .query_map([], |row| {
             Ok((
                 (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?),
                 (row.get::<_, String>(4)?, row.get::<_, String>(5)?, row.get::<_, String>(6)?),
-                (row.get::<_, String>(7)?, row.get::<_, String>(8)?),
+                (row.get::<_, String>(7)?, row.get::<_, String>(8)?, row.get::<_, i64>(9)?),
             ))
         })
         .unwrap()
@@ -95,17 +95,17 @@ fn raw_inserts(books: &std::path::Path, to: &std::path::Path) -> f64 {
     let mut next = postings.iter().peekable();
     for batch in entries.chunks(BATCH) {
         file.execute_batch("BEGIN").unwrap();
-        for ((number, entity, currency, effective), (posted, rule, feed, seq), (description, hash)) in batch {
-            file.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
+        for ((number, entity, currency, effective), (posted, rule, feed, seq), (part, description, hash)) in batch {
+            file.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")
                 .unwrap()
-                .execute(params![number, entity, currency, effective, posted, rule, feed, seq, description, hash])
+                .execute(params![number, entity, currency, effective, posted, rule, feed, seq, part, description, hash])
                 .unwrap();
-            while let Some(((_, line, account, amount), (node, item, channel), (order, jurisdiction))) =
+            while let Some(((_, line, account, amount), (node, item, channel), (order, jurisdiction, rate))) =
                 next.next_if(|posting| posting.0.0 == *number)
             {
-                file.prepare_cached("INSERT INTO posting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
+                file.prepare_cached("INSERT INTO posting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")
                     .unwrap()
-                    .execute(params![number, line, account, amount, node, item, channel, order, jurisdiction])
+                    .execute(params![number, line, account, amount, node, item, channel, order, jurisdiction, rate])
                     .unwrap();
             }
         }

@@ -134,6 +134,8 @@ pub struct Books<R: Records> {
     pub(crate) seller: Option<LegalEntity>,
     entries: Vec<Entry>,
     balances: BTreeMap<BalanceKey, Balance>,
+    /// How many entries each rule made of the present fact.
+    parts: BTreeMap<&'static str, u32>,
     nodes: Shelf<NodeId, Node>,
     sales: Shelf<SaleId, Sale>,
     sale_lines: Shelf<(SaleId, u32), SaleLine>,
@@ -162,6 +164,7 @@ impl<R: Records> Books<R> {
             seller,
             entries: Vec::new(),
             balances: BTreeMap::new(),
+            parts: BTreeMap::new(),
             nodes: Shelf::new(),
             sales: Shelf::new(),
             sale_lines: Shelf::new(),
@@ -202,6 +205,12 @@ impl<R: Records> Books<R> {
         }
     }
 
+    /// Begins a fact, or another stage of one: the parts of its entries are numbered anew. No rule makes entries in two
+    /// stages of one fact.
+    pub(crate) fn begin_fact(&mut self) {
+        self.parts.clear();
+    }
+
     /// Posts one entry: each line gives its postings by the rule. Without any amount there is no entry.
     pub(crate) fn enter(
         &mut self,
@@ -219,6 +228,7 @@ impl<R: Records> Books<R> {
         if postings.is_empty() {
             return Ok(());
         }
+        let part = self.parts.entry(rule.name).or_default();
         let mut entry = Entry {
             number: self.meta.head.number + 1,
             entity: entity.to_string(),
@@ -227,6 +237,7 @@ impl<R: Records> Books<R> {
             posting_date: stamp.posting,
             rule: rule.name.to_owned(),
             source: stamp.source.clone(),
+            part: *part,
             description: format!("{} {about}", rule.title),
             postings,
             hash: ChainHash::START,
@@ -234,6 +245,7 @@ impl<R: Records> Books<R> {
         if !entry.balanced() {
             return Err(Fault::Corrupt(format!("rule {} made an entry that does not balance", rule.name)));
         }
+        *part += 1;
         entry.hash = entry.chain_hash(&self.meta.head.hash);
         for posting in &entry.postings {
             let key = (entry.entity.clone(), posting.account.clone(), currency);

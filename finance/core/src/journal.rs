@@ -31,8 +31,10 @@ pub struct Posting {
     pub channel: String,
     /// Order, or till document.
     pub order_id: String,
-    /// Tax jurisdiction.
+    /// Tax jurisdiction: of a tax; of sales, discounts and sales returns where their line has exactly one tax.
     pub jurisdiction: String,
+    /// Tax rate, parts per million. Without a jurisdiction 0 means none, with one a rate of zero.
+    pub tax_rate_ppm: u32,
 }
 
 /// A journal entry.
@@ -52,6 +54,8 @@ pub struct Entry {
     pub rule: String,
     /// The fact that made it.
     pub source: Source,
+    /// Which of the entries that this rule made of the fact, from 0: source, rule and part together stand once.
+    pub part: u32,
     /// For people.
     pub description: String,
     /// At least two, summing to zero.
@@ -67,15 +71,15 @@ impl Entry {
         self.postings.iter().map(|posting| i128::from(posting.amount_minor)).sum::<i128>() == 0
     }
 
-    /// The hash that this entry has after `previous`: SHA-256 of the ASCII text `stockmesh-ledger-v1`, the 32 bytes of the
+    /// The hash that this entry has after `previous`: SHA-256 of the ASCII text `stockmesh-ledger-v2`, the 32 bytes of the
     /// hash before, and then, integers big-endian, texts as UTF-8 behind their length in 4 bytes: number (8 bytes), entity,
     /// currency code, effective date and posting date (days since 1970-01-01, 8 bytes, two's complement), rule, the source's
-    /// participant, destination, epoch (8) and seq (8), description, number of postings (4), and for each posting account,
-    /// amount (8, two's complement), node, item, channel, order, jurisdiction.
+    /// participant, destination, epoch (8) and seq (8), part (4), description, number of postings (4), and for each posting account,
+    /// amount (8, two's complement), node, item, channel, order, jurisdiction, tax rate (4).
     #[must_use]
     pub fn chain_hash(&self, previous: &ChainHash) -> ChainHash {
         let mut hasher = Sha256::new();
-        hasher.update(b"stockmesh-ledger-v1");
+        hasher.update(b"stockmesh-ledger-v2");
         hasher.update(previous.0);
         hasher.update(self.number.to_be_bytes());
         text(&mut hasher, &self.entity);
@@ -87,15 +91,17 @@ impl Entry {
         text(&mut hasher, &self.source.feed.destination);
         hasher.update(self.source.feed.epoch.to_be_bytes());
         hasher.update(self.source.seq.to_be_bytes());
+        hasher.update(self.part.to_be_bytes());
         text(&mut hasher, &self.description);
         hasher.update(length(self.postings.len()));
         for posting in &self.postings {
-            let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction } = posting;
+            let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm } = posting;
             text(&mut hasher, account);
             hasher.update(amount_minor.to_be_bytes());
             for dimension in [node, item, channel, order_id, jurisdiction] {
                 text(&mut hasher, dimension);
             }
+            hasher.update(tax_rate_ppm.to_be_bytes());
         }
         ChainHash(hasher.finalize().into())
     }
@@ -147,6 +153,7 @@ mod tests {
                 feed: FeedId { participant: "node/dc-1".into(), destination: String::new(), epoch: 1 },
                 seq: 7,
             },
+            part: 3,
             description: "Receipt R1".into(),
             postings: vec![posting("Assets:Inventory:Dc-1", 100), posting("Liabilities:Grni", -100)],
             hash: ChainHash::START,
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn every_part_of_an_entry_is_in_its_hash() {
         let base = entry().chain_hash(&ChainHash::START);
-        let changes: [fn(&mut Entry); 12] = [
+        let changes: [fn(&mut Entry); 14] = [
             |e| e.number = 2,
             |e| e.entity = "us".into(),
             |e| e.currency = Currency::new("EUR").unwrap(),
@@ -165,6 +172,8 @@ mod tests {
             |e| e.rule = "receipt.purchase/2".into(),
             |e| e.source.seq = 8,
             |e| e.source.feed.epoch = 2,
+            |e| e.part = 0,
+            |e| e.postings[0].tax_rate_ppm = 200_000,
             |e| e.description.push('.'),
             |e| e.postings[0].amount_minor = 101,
             |e| e.postings[0].node = "dc-1".into(),
@@ -187,5 +196,5 @@ mod tests {
         assert_eq!(entry().chain_hash(&ChainHash::START).to_string(), EXPECTED);
     }
 
-    const EXPECTED: &str = "a561bcc92ca6a9ba0376558d065cbbf57274d5ecec22385922fc321a6d5f509e";
+    const EXPECTED: &str = "de4afc9a7ee0ac685674c29cae631c4b53308cfbe4963673ce4618d55a8213e0";
 }

@@ -191,6 +191,7 @@ impl<R: Records> Books<R> {
                 let line = Line {
                     node: Some(&key.node),
                     item: Some(key.item()),
+                    channel: &issue.channel,
                     order_id: &issue.order_id,
                     expense: issue.expense.role(),
                     cost_minor,
@@ -263,6 +264,7 @@ impl<R: Records> Books<R> {
                 let line = Line {
                     node: Some(&key.node),
                     item: Some(key.item()),
+                    channel: &issue.channel,
                     order_id: &issue.order_id,
                     expense: issue.expense.role(),
                     cost_minor,

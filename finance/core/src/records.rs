@@ -295,6 +295,8 @@ pub struct Issue {
     pub expense: Expense,
     /// Order or till document; may be empty.
     pub order_id: String,
+    /// Sales channel; empty while the order is not known, and for losses.
+    pub channel: String,
     /// Parts, in the order of units.
     pub parts: Vec<IssuePart>,
     /// Returns that wait for this issue's cost to be settled.

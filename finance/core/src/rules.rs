@@ -235,7 +235,7 @@ impl Line<'_> {
         }
     }
 
-    fn posting(&self, line: &RuleLine, amount_minor: i64, jurisdiction: &str) -> Option<Posting> {
+    fn posting(&self, line: &RuleLine, amount_minor: i64, tax: Option<&Tax>) -> Option<Posting> {
         if amount_minor == 0 {
             return None;
         }
@@ -245,6 +245,7 @@ impl Line<'_> {
             Account::Expense => self.expense,
         };
         let chart = chart_line(role);
+        let (jurisdiction, tax_rate_ppm) = tax.map_or(("", 0), |tax| (tax.jurisdiction.as_str(), tax.rate_ppm));
         let by = match chart.by {
             By::Nothing => None,
             By::Node => Some(self.node.map_or("", NodeId::as_str)),
@@ -260,6 +261,7 @@ impl Line<'_> {
             channel: self.channel.to_owned(),
             order_id: self.order_id.to_owned(),
             jurisdiction: jurisdiction.to_owned(),
+            tax_rate_ppm,
         })
     }
 
@@ -277,11 +279,16 @@ impl Line<'_> {
                 Amount::Difference => self.cost_minor - self.provisional_minor,
                 Amount::Taxes | Amount::Vat => {
                     let taxes = self.price.taxes.iter().filter(|tax| line.amount == Amount::Taxes || tax.vat);
-                    postings.extend(taxes.filter_map(|tax| self.posting(line, tax.tax_minor, &tax.jurisdiction)));
+                    postings.extend(taxes.filter_map(|tax| self.posting(line, tax.tax_minor, Some(tax))));
                     continue;
                 }
             };
-            postings.extend(self.posting(line, amount, ""));
+            // What a tax is computed from says which one, so that the journal alone shows base, rate and tax.
+            let tax = match (line.amount, self.price.taxes.as_slice()) {
+                (Amount::Sales | Amount::Discount | Amount::NetSales, [only]) => Some(only),
+                _ => None,
+            };
+            postings.extend(self.posting(line, amount, tax));
         }
     }
 }

@@ -8,12 +8,6 @@ use stockmesh_proto::common::v1::{TaxRegime, Tender};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, ReceiptKind};
 
-fn expect(got: Vec<String>, expected: &str) {
-    let lines: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let got: Vec<&str> = got.iter().map(|line| line.trim()).collect();
-    assert_eq!(got, lines, "\n{}", got.join("\n"));
-}
-
 #[test]
 fn a_receipt_on_a_purchase_order() {
     let mut ledger = Ledger::new();
@@ -395,46 +389,4 @@ fn a_settled_return_is_done_while_other_units_of_its_sale_still_wait_for_a_recei
          Assets:Inventory:St-1 -170",
     );
     assert_eq!(ledger.balances().get("uk Assets:Inventory:St-1 GBP"), None);
-}
-
-#[test]
-fn descriptions_are_for_people() {
-    let mut ledger = Ledger::new();
-    ledger.send("node/dc-1", received("R1", "A", 10, 1_000));
-    ledger.send("coordinator/1", ordered("O1", Prepaid, &[("A", 4, vat_price(1_000, 0, 0))]));
-    ledger.send("node/dc-1", shipped("S1", "O1", &[(1, "A", 2)]));
-    ledger.send("coordinator/1", cancelled("O1", 1, 1));
-    ledger.send("node/dc-1", returned_order("T1", "O1", 1, "A", 1));
-    ledger.send("node/dc-1", inspected("T1", "A", 1, Disposition::Resale));
-    ledger.send("node/st-1", received("R2", "A", 2, 200));
-    ledger.send("node/st-1", sold("C1", Tender::Cash, &[("A", 1, vat_price(400, 0, 0))]));
-    ledger.send("node/dc-1", returned_sale("T2", "st-1", "C1", "A", 1));
-    ledger.send("node/dc-1", inspected("T2", "A", 1, Disposition::WriteOff));
-    ledger.send("node/dc-1", adjusted("A1", "A", -1, AdjustReason::Loss));
-    ledger.send("node/dc-1", adjusted("A2", "A", 2, AdjustReason::Found));
-    ledger.send("node/dc-1", declined(0, "A", 1, DeclineReason::NotFound));
-    let entries = &ledger.books.records().entries;
-    let descriptions: Vec<_> = entries.iter().map(|entry| entry.description.clone()).collect();
-    expect(
-        descriptions,
-        "Received R1 at dc-1 for PO-1
-         Prepaid order O1
-         VAT on prepayment of order O1
-         Cost of shipment S1 from dc-1, order O1
-         Revenue of shipment S1 from dc-1, order O1
-         VAT on prepayment reversed at shipment S1 from dc-1, order O1
-         Cancelled 1 unit of order O1, line 1
-         Refund of return T1 at dc-1, order O1
-         Cost of return T1 at dc-1, A
-         Back to stock: 1 unit of A at dc-1, return T1
-         Received R2 at st-1 for PO-1
-         Revenue of counter sale C1 at st-1
-         Cost of counter sale C1 at st-1
-         Refund of return T2 at dc-1, counter sale C1 at st-1
-         Cost of return T2 at dc-1, A
-         Written off: 1 unit of A at dc-1, return T2
-         Stock lost: 1 unit of A at dc-1, adjustment A1
-         Stock found: 2 units of A at dc-1, adjustment A2
-         Stock lost: 1 unit of A at dc-1, allocation k1-9-0",
-    );
 }

@@ -4,7 +4,7 @@ mod common;
 #[path = "common/world.rs"]
 mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::*;
 use proptest::prelude::*;
@@ -44,6 +44,8 @@ fn check_books(ledger: &mut Ledger) {
     let balances = ledger.balances();
     let records = ledger.books.records();
     let mut previous = ChainHash::START;
+    let parts: BTreeSet<_> = records.entries.iter().map(|entry| (&entry.source, &entry.rule, entry.part)).collect();
+    assert_eq!(parts.len(), records.entries.len(), "each part of a rule's entries of a fact is posted once");
     for (entry, number) in records.entries.iter().zip(1..) {
         assert_eq!(entry.number, number);
         assert!(entry.balanced(), "{entry:?}");

@@ -84,7 +84,7 @@ fn entry_json(entry: &wire::JournalEntry) -> Value {
             json!({
                 "account": posting.account, "amount_minor": posting.amount_minor, "node": posting.node,
                 "item": posting.item, "channel": posting.channel, "order_id": posting.order_id,
-                "jurisdiction": posting.jurisdiction,
+                "jurisdiction": posting.jurisdiction, "tax_rate_ppm": posting.tax_rate_ppm,
             })
         })
         .collect();
@@ -92,7 +92,7 @@ fn entry_json(entry: &wire::JournalEntry) -> Value {
     json!({
         "number": entry.number, "entity": entry.entity, "currency": entry.currency_code,
         "effective_date": entry.effective_date, "posting_date": entry.posting_date, "rule": entry.rule,
-        "source": source, "destination": destination, "epoch": epoch, "seq": entry.source_seq,
+        "source": source, "destination": destination, "epoch": epoch, "seq": entry.source_seq, "part": entry.part,
         "description": entry.description, "postings": postings, "hash": entry.hash,
     })
 }

@@ -4,8 +4,8 @@ use super::{CHUNK, ExportError, Pieces};
 use crate::money::decimal;
 use crate::store::Reader;
 
-const HEADER: &str = "entry,line,entity,effective_date,posting_date,rule,source,destination,epoch,seq,description,\
-account,currency,debit,credit,node,item,channel,order,jurisdiction,hash\r\n";
+const HEADER: &str = "entry,line,entity,effective_date,posting_date,rule,source,destination,epoch,seq,part,description,\
+account,currency,debit,credit,node,item,channel,order,jurisdiction,tax_rate_ppm,hash\r\n";
 
 pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
     reader: &Reader,
@@ -25,6 +25,7 @@ pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
                 let amount = decimal(posting.amount_minor.abs(), entry.currency);
                 let (debit, credit) =
                     if posting.amount_minor > 0 { (amount, String::new()) } else { (String::new(), amount) };
+                let rate = (!posting.jurisdiction.is_empty()).then_some(posting.tax_rate_ppm);
                 let row = [
                     entry.number.to_string(),
                     line.to_string(),
@@ -36,6 +37,7 @@ pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
                     entry.source.feed.destination.clone(),
                     entry.source.feed.epoch.to_string(),
                     entry.source.seq.to_string(),
+                    entry.part.to_string(),
                     entry.description.clone(),
                     posting.account.clone(),
                     entry.currency.to_string(),
@@ -46,6 +48,7 @@ pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
                     posting.channel.clone(),
                     posting.order_id.clone(),
                     posting.jurisdiction.clone(),
+                    rate.map(|ppm| ppm.to_string()).unwrap_or_default(),
                     entry.hash.to_string(),
                 ];
                 pieces.push(&row.map(quoted).join(","))?;

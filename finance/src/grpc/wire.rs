@@ -23,6 +23,7 @@ pub(super) fn entry(entry: Entry) -> wire::JournalEntry {
         rule: entry.rule,
         source: Some(FeedRef::from(&entry.source.feed)),
         source_seq: entry.source.seq,
+        part: entry.part,
         description: entry.description,
         postings: entry.postings.into_iter().map(posting).collect(),
         hash: entry.hash.to_string(),
@@ -30,8 +31,8 @@ pub(super) fn entry(entry: Entry) -> wire::JournalEntry {
 }
 
 fn posting(posting: Posting) -> wire::Posting {
-    let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction } = posting;
-    wire::Posting { account, amount_minor, node, item, channel, order_id, jurisdiction }
+    let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm } = posting;
+    wire::Posting { account, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm }
 }
 
 pub(super) fn suspense(row: SuspenseRow) -> wire::SuspenseItem {

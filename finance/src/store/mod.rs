@@ -28,8 +28,9 @@ pub use verify::{Finding, Verification, verify};
 pub const FILE_NAME: &str = "books.sqlite";
 /// `PRAGMA application_id`: "SMFB", Stockmesh finance books.
 const APPLICATION_ID: i64 = 0x534d_4642;
-/// `PRAGMA user_version`: format of the file.
-const FORMAT: i64 = 1;
+/// `PRAGMA user_version`: format of the file. 2: tax rates of postings, parts of entries, channels of issues. Format 1 was
+/// in no release: there is nothing to migrate, and such a file is refused.
+const FORMAT: i64 = 2;
 
 /// Why the books can't be kept: a fault.
 #[derive(Debug, thiserror::Error)]

@@ -318,7 +318,7 @@ pub(super) fn balance_sums(connection: &Connection) -> Result<Vec<(String, Strin
 pub(super) fn entry(connection: &Connection, number: u64) -> Result<Option<Entry>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT entity, currency, effective_date, posting_date, rule, participant, destination, epoch, source_seq, \
-         description, entry.hash FROM entry JOIN feed ON feed.id = entry.feed WHERE number = ?1",
+         part, description, entry.hash FROM entry JOIN feed ON feed.id = entry.feed WHERE number = ?1",
     )?;
     let mut rows = statement.query([signed(number)])?;
     let Some(row) = rows.next()? else { return Ok(None) };
@@ -331,15 +331,16 @@ pub(super) fn entry(connection: &Connection, number: u64) -> Result<Option<Entry
         posting_date: date(&row.get::<_, String>(3)?)?,
         rule: row.get(4)?,
         source: Source { feed, seq: unsigned(row.get(8)?) },
-        description: row.get(9)?,
+        part: row.get(9)?,
+        description: row.get(10)?,
         postings: postings(connection, number)?,
-        hash: hash(&row.get::<_, Vec<u8>>(10)?)?,
+        hash: hash(&row.get::<_, Vec<u8>>(11)?)?,
     }))
 }
 
 fn postings(connection: &Connection, entry: u64) -> Result<Vec<Posting>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT account.name, amount_minor, node, item, channel, order_id, jurisdiction FROM posting \
+        "SELECT account.name, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm FROM posting \
          JOIN account ON account.id = posting.account WHERE entry = ?1 ORDER BY line",
     )?;
     let rows = statement.query_map([signed(entry)], |row| {
@@ -351,6 +352,7 @@ fn postings(connection: &Connection, entry: u64) -> Result<Vec<Posting>, StoreEr
             channel: row.get(4)?,
             order_id: row.get(5)?,
             jurisdiction: row.get(6)?,
+            tax_rate_ppm: row.get(7)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

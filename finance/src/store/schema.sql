@@ -53,6 +53,7 @@ CREATE TABLE entry (
     rule TEXT NOT NULL,                -- posting rule with its version
     feed INTEGER NOT NULL REFERENCES feed (id),
     source_seq INTEGER NOT NULL,       -- entry of that feed
+    part INTEGER NOT NULL,             -- which entry of this rule of that fact, from 0; verify: none stands twice
     description TEXT NOT NULL,
     hash BLOB NOT NULL
 ) STRICT;
@@ -66,7 +67,8 @@ CREATE TABLE posting (
     item TEXT NOT NULL,
     channel TEXT NOT NULL,
     order_id TEXT NOT NULL,
-    jurisdiction TEXT NOT NULL,
+    jurisdiction TEXT NOT NULL,        -- of a tax; of sales, discounts and returns whose line has exactly one
+    tax_rate_ppm INTEGER NOT NULL,     -- parts per million, 200000 is 20 %; only with a jurisdiction
     PRIMARY KEY (entry, line)
 ) STRICT, WITHOUT ROWID;
 
@@ -136,6 +138,7 @@ CREATE VIEW journal AS
 SELECT entry.number, entry.entity, entry.effective_date, entry.posting_date, entry.rule, entry.description,
        posting.line, account.name AS account, entry.currency, posting.amount_minor, currency.digits,
        posting.node, posting.item, posting.channel, posting.order_id, posting.jurisdiction,
+       posting.tax_rate_ppm,
        feed.participant AS source, feed.epoch AS source_epoch, entry.source_seq
 FROM posting
 JOIN entry ON entry.number = posting.entry

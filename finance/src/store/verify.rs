@@ -172,6 +172,16 @@ fn check_counts(reader: &Reader, result: &mut Verification) -> Result<(), StoreE
             result.wrong("balance", format!("the balances of {entity} in {currency} sum to {sum}"));
         }
     }
+    // Each fact makes each part of a rule's entries once: a second time, it was posted twice.
+    let mut statement = reader.connection().prepare(
+        "SELECT min(number), max(number), rule FROM entry GROUP BY feed, source_seq, rule, part HAVING count(*) > 1 \
+         ORDER BY 1 LIMIT 100",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (first, last, rule): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        result.wrong("posted once", format!("entries {first} and {last} are the same part of {rule} of one fact"));
+    }
     let orphans = count("SELECT count(*) FROM posting WHERE entry NOT IN (SELECT number FROM entry)")?;
     if orphans != 0 {
         result.wrong("numbers", format!("{orphans} postings belong to no entry"));

@@ -117,7 +117,7 @@ impl Store {
             let feed = self.feed_id(&entry.source.feed)?;
             let mut statement = self.connection.prepare_cached(
                 "INSERT INTO entry (number, entity, currency, effective_date, posting_date, rule, feed, source_seq, \
-                 description, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 part, description, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?;
             statement.execute(params![
                 signed(entry.number),
@@ -128,6 +128,7 @@ impl Store {
                 entry.rule,
                 feed,
                 signed(entry.source.seq),
+                entry.part,
                 entry.description,
                 entry.hash.0.as_slice(),
             ])?;
@@ -142,18 +143,29 @@ impl Store {
         let mut key: BalanceKey = (entry.entity.clone(), String::new(), entry.currency);
         let Self { connection, accounts, .. } = self;
         let mut statement = connection.prepare_cached(
-            "INSERT INTO posting (entry, line, account, amount_minor, node, item, channel, order_id, jurisdiction) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO posting (entry, line, account, amount_minor, node, item, channel, order_id, jurisdiction, \
+             tax_rate_ppm) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?;
         for (line, posting) in (0_i64..).zip(&entry.postings) {
-            let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction } = posting;
+            let Posting { account, amount_minor, node, item, channel, order_id, jurisdiction, tax_rate_ppm } = posting;
             key.1.clone_from(account);
             // Its balance was written before, with the same key.
             let id = accounts
                 .get(&key)
                 .ok_or_else(|| StoreError::Damaged(format!("account {account} has postings and no balance")))?;
             let number = signed(entry.number);
-            statement.execute(params![number, line, id, amount_minor, node, item, channel, order_id, jurisdiction])?;
+            statement.execute(params![
+                number,
+                line,
+                id,
+                amount_minor,
+                node,
+                item,
+                channel,
+                order_id,
+                jurisdiction,
+                tax_rate_ppm
+            ])?;
             if !order_id.is_empty() {
                 orders.insert(order_id);
             }

@@ -142,6 +142,7 @@ impl<R: Records> Books<R> {
     }
 
     fn attempt(&mut self, fact: &Incoming<'_>, stage: Stage) -> Result<Option<Wait>, Fault<R::Error>> {
+        self.begin_fact();
         match self.post_stage(fact, stage) {
             Ok(()) => Ok(None),
             Err(Stop::Wait(wait)) => Ok(Some(*wait)),

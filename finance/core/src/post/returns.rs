@@ -202,6 +202,7 @@ impl<R: Records> Books<R> {
             let line = |node, counterparty| Line {
                 node: Some(node),
                 item: Some(&cell_key.stock_key.item),
+                channel: &issue.channel,
                 order_id: &issue.order_id,
                 counterparty: Some(counterparty),
                 expense: issue.expense.role(),

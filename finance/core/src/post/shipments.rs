@@ -48,7 +48,10 @@ impl<R: Records> Books<R> {
             };
             let leaving = fact.lines.iter().enumerate().map(line).collect::<Result<Vec<_>, Reject>>()?;
             let about = format!("shipment {id} from {node}, order {}", fact.order_id);
-            let cost = Leave { rule: &SHIPMENT_COST, expense: Expense::CostOfGoodsSold, channel: "", about: &about };
+            // Cost waits for nothing: without the order it has no channel.
+            let channel = self.sale(&order_key(&fact.order_id))?.map(|sale| sale.channel).unwrap_or_default();
+            let cost =
+                Leave { rule: &SHIPMENT_COST, expense: Expense::CostOfGoodsSold, channel: &channel, about: &about };
             self.leave(&cost, &node, &record.entity, &fact.order_id, &leaving, &stamp)?;
             self.put_document(document.clone(), fingerprint(fact));
         }
@@ -127,9 +130,22 @@ impl<R: Records> Books<R> {
         if sale.settlement == Settlement::Deposit {
             self.enter(&SHIPMENT_DEPOSIT_VAT, &sale.entity, sale.currency, stamp, &about, &posting(entity))?;
         }
+        for n in 0..fact.lines.len() {
+            self.note_channel(&format!("{document}:{n}"), &sale.channel)?;
+        }
         for (number, line) in lines {
             self.known.push_back(shipped_key(&key, number));
             self.put_sale_line(key.clone(), number, line);
+        }
+        Ok(())
+    }
+
+    /// The order of an issue became known: its channel is on what its cost is trued up by, and on its returns.
+    fn note_channel(&mut self, id: &IssueId, channel: &str) -> Result<(), Fault<R::Error>> {
+        let mut issue = self.issue(id)?;
+        if issue.channel != channel {
+            channel.clone_into(&mut issue.channel);
+            self.put_issue(id.clone(), issue);
         }
         Ok(())
     }
@@ -153,6 +169,7 @@ impl<R: Records> Books<R> {
                 currency: None,
                 expense: leave.expense,
                 order_id: order_id.to_owned(),
+                channel: leave.channel.to_owned(),
                 parts: Vec::new(),
                 open_returns: Vec::new(),
             };

@@ -263,3 +263,10 @@ pub fn declined(n: u32, item: &str, lost: i64, reason: feed::DeclineReason) -> F
         lost_quantity: lost,
     })
 }
+
+/// Compares lines with a text that has one on each line.
+pub fn expect(got: Vec<String>, expected: &str) {
+    let lines: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let got: Vec<&str> = got.iter().map(|line| line.trim()).collect();
+    assert_eq!(got, lines, "\n{}", got.join("\n"));
+}
