@@ -10,3 +10,4 @@ mod queue;
 mod shortfall;
 
 pub(crate) use allocations::{Cancelled, NewAllocation};
+pub(crate) use cell::{MAX_KEYS, MAX_KEYS_BY_ORDERS};
