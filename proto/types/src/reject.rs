@@ -70,7 +70,7 @@ reasons! {
     // 1-49: the request itself.
     1 MissingField "MISSING_FIELD" InvalidArgument "A field that must be set is not.",
     2 InvalidId "INVALID_ID" InvalidArgument "An id has the wrong length or characters.",
-    3 InvalidRequestId "INVALID_REQUEST_ID" InvalidArgument "The request id is no UUIDv7.",
+    3 InvalidRequestId "INVALID_REQUEST_ID" InvalidArgument "The request id is no UUIDv7, or lies more than 5 minutes in the future.",
     4 QuantityNotPositive "QUANTITY_NOT_POSITIVE" InvalidArgument "A quantity is 0 or negative.",
     5 QuantityTooLarge "QUANTITY_TOO_LARGE" InvalidArgument "A quantity is beyond 1,000,000,000.",
     6 InvalidCurrency "INVALID_CURRENCY" InvalidArgument "Not an ISO 4217 code.",
@@ -126,6 +126,7 @@ reasons! {
     207 RightsChanged "RIGHTS_CHANGED" FailedPrecondition "Rights changed between decision and commit; decided again by itself.",
     208 StaleIncarnation "STALE_INCARNATION" FailedPrecondition "The request names an incarnation that is not the present one.",
     209 GroupExists "GROUP_EXISTS" AlreadyExists "The group was initialized before, with other data.",
+    210 TooManyStockKeys "TOO_MANY_STOCK_KEYS" FailedPrecondition "The item would have more stock keys than one item may have.",
 
     // 300-349: feeds.
     300 FeedGap "FEED_GAP" FailedPrecondition "Entries are missing before these.",
