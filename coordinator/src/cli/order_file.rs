@@ -148,7 +148,9 @@ struct OrderFile {
     order_id: String,
     #[serde(default = "web")]
     channel: String,
-    placed_time_ms: Option<i64>,
+    /// Left out: set by the coordinator, so that the same file is the same order whenever it is sent.
+    #[serde(default)]
+    placed_time_ms: i64,
     #[serde(default = "guest")]
     customer: String,
     ship_to: PlaceFile,
@@ -222,23 +224,23 @@ fn vat() -> String {
     "vat".to_owned()
 }
 
-/// Reads an order from a JSON file; `now_ms` when it says no time.
-pub(super) fn read(path: &Path, now_ms: i64) -> Result<wire::Order, CliError> {
+/// Reads an order from a JSON file.
+pub(super) fn read(path: &Path) -> Result<wire::Order, CliError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| CliError::Usage(format!("can't read {}: {error}", path.display())))?;
-    parse(&text, now_ms).map_err(|error| match error {
+    parse(&text).map_err(|error| match error {
         CliError::Usage(message) => CliError::Usage(format!("{}: {message}", path.display())),
         other => other,
     })
 }
 
-fn parse(text: &str, now_ms: i64) -> Result<wire::Order, CliError> {
+fn parse(text: &str) -> Result<wire::Order, CliError> {
     let file: OrderFile = serde_json::from_str(text).map_err(CliError::usage)?;
     let lines = (1..).zip(file.lines).map(|(number, line)| line.wire(number)).collect::<Result<Vec<_>, CliError>>()?;
     Ok(wire::Order {
         order_id: file.order_id,
         channel: file.channel,
-        placed_time_ms: file.placed_time_ms.unwrap_or(now_ms),
+        placed_time_ms: file.placed_time_ms,
         customer: Some(wire::PartyRef { id: file.customer }),
         ship_to: Some(wire::Place {
             country_code: file.ship_to.country_code,
@@ -328,9 +330,9 @@ mod tests {
         let good = r#"{"order_id":"A1","currency_code":"GBP","ship_to":{"country_code":"GB"},
             "lines":[{"item":"MUG-1","quantity":2,"sales_minor":990,
                       "taxes":[{"jurisdiction":"GB","rate_ppm":200000,"taxable_minor":990,"tax_minor":198}]}]}"#;
-        let order = parse(good, 7).unwrap();
-        assert_eq!((order.placed_time_ms, order.lines[0].line, order.channel.as_str()), (7, 1, "web"));
-        let wrong = parse(&good.replace("quantity", "quantitty"), 7).unwrap_err();
+        let order = parse(good).unwrap();
+        assert_eq!((order.placed_time_ms, order.lines[0].line, order.channel.as_str()), (0, 1, "web"));
+        let wrong = parse(&good.replace("quantity", "quantitty")).unwrap_err();
         assert!(wrong.to_string().contains("quantitty"), "{wrong}");
     }
 }

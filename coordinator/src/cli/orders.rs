@@ -1,7 +1,6 @@
 //! `order …`.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::coordinator::v1::order_service_client::OrderServiceClient;
@@ -77,6 +76,9 @@ pub(super) struct PlaceArgs {
     /// Reference of the customer: no name, no address
     #[arg(long, default_value = "guest")]
     customer: String,
+    /// When the customer placed it, milliseconds since 1970 UTC; set by the coordinator when left out
+    #[arg(long, value_name = "MS", default_value_t = 0, hide_default_value = true, allow_negative_numbers = true)]
+    placed_time_ms: i64,
     /// What happens to units that can't be promised now
     #[arg(long, value_enum, default_value = "backorder")]
     shortage: Shortage,
@@ -118,14 +120,6 @@ fn cancel_line(text: &str) -> Result<CancelLine, String> {
     parsed.ok_or_else(|| format!("{text:?} is not of the form LINE=QTY, like 1=2"))
 }
 
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| i64::try_from(since.as_millis()).ok())
-        .unwrap_or(0)
-}
-
 fn degrees_e7(degrees: f64, limit: f64) -> Result<i32, CliError> {
     if !(-limit..=limit).contains(&degrees) {
         return Err(CliError::Usage(format!("{degrees} degrees is not between -{limit} and {limit}")));
@@ -136,12 +130,12 @@ fn degrees_e7(degrees: f64, limit: f64) -> Result<i32, CliError> {
 
 fn order_of(args: PlaceArgs) -> Result<wire::Order, CliError> {
     if let Some(path) = &args.file {
-        return read(path, now_ms());
+        return read(path);
     }
     Ok(wire::Order {
         order_id: args.id.unwrap_or_else(new_request_id),
         channel: args.channel,
-        placed_time_ms: now_ms(),
+        placed_time_ms: args.placed_time_ms,
         customer: Some(wire::PartyRef { id: args.customer }),
         ship_to: Some(wire::Place {
             country_code: args.country.clone(),

@@ -96,10 +96,11 @@ impl Flight {
         self.gather(command, Waiter::Initialize);
     }
 
-    /// Decides an order and gathers its commit, under the number of the proposal to come.
-    pub(super) fn order(&mut self, number: u64, state: &State, undecided: Undecided) {
+    /// Decides an order and gathers its commit, under the number of the proposal to come. `now_ms`: the leader's clock.
+    pub(super) fn order(&mut self, number: u64, state: &State, undecided: Undecided, now_ms: i64) {
         let Undecided { request, reply, decided } = undecided;
-        match decide::order(state, &self.overlay, &request.order, request.hash, request.incarnation) {
+        let OrderRequest { order, hash, incarnation, .. } = &*request;
+        match decide::order(state, &self.overlay, order, *hash, *incarnation, now_ms) {
             Ok(OrderDecision::Commit(commit)) => {
                 let kind = command::Kind::CommitOrder(commit);
                 self.overlay.add(number, state, &kind);

@@ -282,8 +282,9 @@ impl<P: Peers> Driver<P> {
             undecided.refuse(not_leader());
             return;
         }
+        let now_ms = self.now_ms();
         let state = self.machine.state();
-        self.flight.order(self.replica.next_proposal(), &state.read(), undecided);
+        self.flight.order(self.replica.next_proposal(), &state.read(), undecided, now_ms);
         self.propose_full();
     }
 
@@ -328,15 +329,18 @@ impl<P: Peers> Driver<P> {
         }
     }
 
+    /// This replica's clock, and never before log time, which does not run backwards whatever the clock does.
+    fn now_ms(&self) -> i64 {
+        (self.options.clock)().max(self.machine.state().read().log_time().0)
+    }
+
     /// Proposes what was gathered as one log entry.
     fn propose(&mut self) {
         if self.flight.is_empty() {
             return;
         }
         let number = self.replica.next_proposal();
-        // Log time never runs backwards, whatever this replica's clock does.
-        let stamp_ms = (self.options.clock)().max(self.machine.state().read().log_time().0);
-        let entry = self.flight.take_entry(self.identity.replica_id, number, stamp_ms);
+        let entry = self.flight.take_entry(self.identity.replica_id, number, self.now_ms());
         match self.replica.propose(entry) {
             Ok(number) => self.flight.proposed(number),
             Err(error) => {

@@ -156,6 +156,9 @@ fn bad_orders(cases: &mut Cases) {
     cases.order("tax that its rate does not give", "TAX_MISMATCH", |order| {
         order.lines[0].price.as_mut().unwrap().taxes[0].tax_minor += 1;
     });
+    cases.order("placed before 1970", "INVALID_DATE", |order| order.placed_time_ms = -1);
+    cases.order("placed in an hour", "INVALID_DATE", |order| order.placed_time_ms += 3_600_000);
+    cases.order("placed at the end of time", "INVALID_DATE", |order| order.placed_time_ms = i64::MAX);
     cases.order("no currency", "MISSING_FIELD", |order| order.currency_code.clear());
     cases.order("no ISO 4217 code", "INVALID_CURRENCY", |order| order.currency_code = "gbp".into());
     cases.order("a latitude beyond the pole", "INVALID_PLACE", |order| {

@@ -5,5 +5,6 @@
 mod contract;
 mod doors;
 mod kills;
+mod repeats;
 mod walk;
 mod world;
