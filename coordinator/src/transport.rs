@@ -12,7 +12,7 @@ use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use stockmesh_proto::raft::v1::raft_service_client::RaftServiceClient;
 use stockmesh_proto::raft::v1::{SendRequest, SendSnapshotRequest};
-use stockmesh_service::{Dialer, MAX_MESSAGE_BYTES};
+use stockmesh_service::Dialer;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -30,6 +30,9 @@ const BATCH_MESSAGES: usize = 128;
 const BATCH_BYTES: usize = 1 << 20;
 /// Requests handed to the connection and not sent yet.
 const STREAM_QUEUE: usize = 8;
+/// Largest request between replicas. A log entry is at most one command of a client (4 MiB) and what was gathered before
+/// it: it must pass, because nothing behind it can commit until it does.
+pub(crate) const MAX_RAFT_BYTES: usize = 16 << 20;
 /// Largest piece of a snapshot's file.
 const PIECE_BYTES: usize = 256 << 10;
 /// Patience with a peer that accepts and stays silent, or takes nothing.
@@ -90,9 +93,7 @@ pub fn spawn(queue: PeerQueue, address: String, dialer: Dialer, handle: Handle) 
 }
 
 fn client(channel: Channel) -> RaftServiceClient<Channel> {
-    RaftServiceClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    RaftServiceClient::new(channel).max_decoding_message_size(MAX_RAFT_BYTES).max_encoding_message_size(MAX_RAFT_BYTES)
 }
 
 async fn send_messages(peer: u64, address: String, dialer: Dialer, handle: Handle, mut queue: mpsc::Receiver<Message>) {
@@ -205,10 +206,13 @@ async fn send_snapshot(address: &str, dialer: &Dialer, handle: &Handle, message:
     let explain = |status: tonic::Status| stockmesh_service::status::explain(&status);
     let opened = timeout(PATIENCE, client(channel).send_snapshot(ReceiverStream::new(outgoing))).await;
     let mut answers = opened.map_err(|_| "no answer".to_owned())?.map_err(explain)?.into_inner();
-    let stored = async { answers.message().await.map_err(explain)?.ok_or_else(|| "not stored".to_owned()) };
-    let (read, stored) = tokio::join!(reader, timeout(SNAPSHOT_PATIENCE, stored));
-    read.map_err(|error| error.to_string())??;
-    stored.map_err(|_| "not stored in time".to_owned())?.map(|_| ())
+    // The other side's patience counts from the last piece: sending may take as long as it takes. A stream that breaks ends
+    // the reader, and the answer then says why.
+    let read = reader.await.map_err(|error| error.to_string())?;
+    let patience = if read.is_ok() { SNAPSHOT_PATIENCE } else { PATIENCE };
+    let stored = timeout(patience, answers.message()).await.map_err(|_| "not stored in time".to_owned());
+    let answer = stored.and_then(|answer| answer.map_err(explain)?.ok_or_else(|| "not stored".to_owned()));
+    answer.map_err(|why| read.err().map_or(why.clone(), |broke| format!("{broke}: {why}"))).map(|_| ())
 }
 
 /// Reads a snapshot's files, the manifest first. Runs on a blocking thread: the queue makes it wait for the network.

@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::machine::SharedState;
 use crate::outbox::Outbox;
 use crate::storage::identity::Identity;
-use crate::storage::snapshots::{Manifest, Snapshots};
+use crate::storage::snapshots::{Manifest, Place, Snapshots};
 
 /// Requests that may wait; one more is refused as overloaded.
 pub const REQUEST_QUEUE: usize = 4_096;
@@ -68,7 +68,12 @@ pub enum Control {
     /// A snapshot was received and is stored; this is the message that announced it.
     SnapshotReceived(Box<Message>),
     /// A snapshot was written.
-    SnapshotTaken(Result<Manifest, Fault>),
+    SnapshotTaken {
+        /// Of what.
+        place: Place,
+        /// Its manifest, or why not.
+        taken: Result<Manifest, Fault>,
+    },
     /// Hand leadership over and stop.
     Shutdown,
     /// Stop at once.

@@ -240,7 +240,7 @@ impl<P: Peers> Driver<P> {
                 self.replica.report_snapshot(peer, arrived);
             }
             Control::SnapshotReceived(message) => self.replica.step(*message),
-            Control::SnapshotTaken(taken) => self.snapshot_taken(taken)?,
+            Control::SnapshotTaken { place, taken } => self.snapshot_taken(place, taken)?,
             Control::Shutdown => {
                 let heir = self.replica.hand_over();
                 tracing::info!(?heir, "stopping");
@@ -288,8 +288,11 @@ impl<P: Peers> Driver<P> {
         self.propose_full();
     }
 
+    /// Leads, and has applied everything that was committed before its term: its first entry of the term stands behind it
+    /// all. A refusal decided on less could be wrong, and refusals are final to their caller.
     fn takes_writes(&self) -> bool {
-        self.replica.leads() && self.leaving.is_none()
+        let status = self.replica.status();
+        status.leads && self.replica.applied().1 == status.term && self.leaving.is_none()
     }
 
     /// The first leader of a fresh group gives it its number, life and finance.

@@ -36,6 +36,7 @@ pub struct Opened {
 pub fn open(data_dir: &Path, identity: Identity, voters: &[u64], life: u64) -> Result<Opened, Fault> {
     identity::claim(data_dir, identity)?;
     let log = DiskLog::open(&data_dir.join("log"), voters)?;
+    check_members(&log, voters)?;
     let snapshots = Snapshots::open(&data_dir.join("snapshots"))?;
     let machine = Machine::new(Outbox::open(&data_dir.join("outbox"))?);
     let snapshot = load_newest(&log, &snapshots, &machine)?;
@@ -43,6 +44,22 @@ pub fn open(data_dir: &Path, identity: Identity, voters: &[u64], life: u64) -> R
     let (commit, last) = (log.hard_state().commit, log.last_index()?);
     tracing::info!(snapshot = snapshot.index, commit, last, "opened; replaying the log behind the snapshot");
     Ok(Opened { identity, settings, log, machine, snapshots, snapshot })
+}
+
+/// The members that the log knows are those of the configuration: with others, two halves of a group could each think that
+/// they are all of it.
+fn check_members(log: &DiskLog, voters: &[u64]) -> Result<(), StorageFault> {
+    let mut known = log.members().voters;
+    let mut configured = voters.to_vec();
+    known.sort_unstable();
+    configured.sort_unstable();
+    if known == configured {
+        return Ok(());
+    }
+    Err(StorageFault::WrongIdentity(format!(
+        "this folder's log belongs to a group of replicas {known:?}, and [[replicas]] names {configured:?}: changing the \
+         members of a group is not in this release; put the configuration back, or begin a new group in empty folders"
+    )))
 }
 
 fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Result<Place, Fault> {
@@ -80,4 +97,21 @@ fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Resul
         before.0
     ))
     .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_not_opened_with_other_members_than_its_log_knows() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity { format: identity::FORMAT, group: 1, incarnation: 1, replica_id: 1 };
+        drop(open(dir.path(), identity, &[1], 1).unwrap());
+        let Err(Fault::Storage(StorageFault::WrongIdentity(message))) = open(dir.path(), identity, &[1, 2, 3], 2) else {
+            panic!("a group of one was opened as a group of three");
+        };
+        assert!(message.contains("[1]") && message.contains("[1, 2, 3]"), "{message}");
+        drop(open(dir.path(), identity, &[1], 3).unwrap());
+    }
 }

@@ -30,21 +30,20 @@ impl<P: Peers> Driver<P> {
             .spawn(move || {
                 let taken = job.write(&snapshots);
                 // The driver has stopped when this fails: nobody is left to tell.
-                let _ = control.blocking_send(Control::SnapshotTaken(taken));
+                let _ = control.blocking_send(Control::SnapshotTaken { place, taken });
             })
             .map_err(Fault::Thread)?;
         Ok(())
     }
 
     /// One is written and synced, or failed.
-    pub(super) fn snapshot_taken(&mut self, taken: Result<Manifest, Fault>) -> Result<(), Fault> {
+    pub(super) fn snapshot_taken(&mut self, place: Place, taken: Result<Manifest, Fault>) -> Result<(), Fault> {
         self.snapshotting = false;
-        let manifest = taken?;
-        let place = manifest.place();
         if place <= self.last_snapshot {
-            // A newer one was installed meanwhile.
+            // A newer one was installed meanwhile, and may have replaced feeds while this one was written.
             return Ok(());
         }
+        let manifest = taken?;
         let before = std::mem::replace(&mut self.last_snapshot, place);
         self.log.offer_snapshot(manifest.metadata());
         // Behind the snapshot only, which is synced, and so are the feeds up to it.

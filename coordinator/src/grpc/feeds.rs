@@ -21,6 +21,8 @@ use crate::outbox::OutboxFault;
 
 /// Bytes of facts in one command, about.
 const MAX_COMMAND_BYTES: usize = 256 << 10;
+/// Bytes of one fact: a node's own store takes no more than 100 KiB.
+const MAX_ENTRY_BYTES: usize = 256 << 10;
 
 service!(Feeds);
 
@@ -113,6 +115,12 @@ impl FeedSink for NodeFacts {
     async fn apply(&self, feed: &FeedId, mut entries: Vec<FeedEntry>) -> Result<Head, Reject> {
         let principal = Principal { kind: PrincipalKind::Node, id: node_of(feed)?.to_string() };
         let feed_ref = FeedRef::from(feed);
+        // No node writes one as large; a stranger's would hold up the log for everybody.
+        if let Some(entry) = entries.iter().find(|entry| entry.body.len() > MAX_ENTRY_BYTES) {
+            let message =
+                format!("entry {} has {} bytes, and holds at most {MAX_ENTRY_BYTES}", entry.seq, entry.body.len());
+            return Err(Reject::new(Reason::TextTooLong, message).field("batch.entries"));
+        }
         let mut cursor = None;
         while !entries.is_empty() {
             let rest = entries.split_off(validate::cut_batch(&entries, MAX_COMMAND_BYTES)?.min(entries.len()));

@@ -39,6 +39,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::driver::Handle;
+use crate::transport::MAX_RAFT_BYTES;
 
 pub use acknowledgements::report_acknowledgements;
 
@@ -247,7 +248,11 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         .add_service(limited!(AvailabilityServiceServer, availability::Availability(context.clone())))
         .add_service(limited!(ClusterServiceServer, cluster::Cluster(context.clone())))
         .add_service(limited!(FeedServiceServer, feeds::Feeds(context.clone())))
-        .add_service(limited!(RaftServiceServer, raft::Raft::new(context.clone())));
+        .add_service(
+            RaftServiceServer::new(raft::Raft::new(context.clone()))
+                .max_decoding_message_size(MAX_RAFT_BYTES)
+                .max_encoding_message_size(MAX_RAFT_BYTES),
+        );
     let names = vec![
         order_service_server::SERVICE_NAME,
         catalog_service_server::SERVICE_NAME,

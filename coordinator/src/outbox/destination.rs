@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -43,21 +42,19 @@ impl Destination {
             .and_then(|files| files.map(|file| file.map(|file| file.path())).collect())
             .map_err(StorageFault::io("could not list", &folder))?;
         paths.sort();
-        for path in paths {
-            let next = match Segment::open(&path)? {
-                Found::Segment(segment) => {
-                    segments.back().is_none_or(|before: &Segment| before.head == segment.base).then_some(segment)
+        let mut good = 0;
+        for path in &paths {
+            match Segment::open(path)? {
+                Found::Segment(segment)
+                    if segments.back().is_none_or(|before: &Segment| before.head == segment.base) =>
+                {
+                    segments.push_back(segment);
                 }
-                Found::Nothing => None,
-            };
-            let Some(segment) = next else {
-                // What follows damage is made again from the log, or from the snapshot.
-                tracing::info!(file = %path.display(), "removed an outbox file that does not continue the one before");
-                std::fs::remove_file(&path).map_err(StorageFault::io("could not remove", &path))?;
-                continue;
-            };
-            segments.push_back(segment);
+                _ => break,
+            }
+            good += 1;
         }
+        remove_damaged(&paths[good..])?;
         if segments.is_empty() {
             segments.push_back(Segment::create(&folder, Head::START)?);
         }
@@ -194,29 +191,23 @@ impl Destination {
         Ok(())
     }
 
-    /// Writes the position before the first entry (u64, 32 bytes), then entries `after..=up_to` as records.
-    pub(super) fn export(&self, after: Head, up_to: u64, out: &mut dyn Write) -> Result<(), OutboxFault> {
+    /// Where an export for somebody who has everything up to `after` begins.
+    pub(super) fn export_base(&self, after: Head) -> Head {
         // A tail beyond `after`: deleted, because a later log entry acknowledges it.
-        let base = if self.tail().seq > after.seq { self.tail() } else { after };
-        let position = [&base.seq.to_be_bytes()[..], &base.hash.0].concat();
-        out.write_all(&position).map_err(StorageFault::io("could not write", &self.folder))?;
-        let mut at = base.seq;
-        while at < up_to {
-            let entries = self.read(at, VERIFY_BYTES)?;
-            let mut buffer = Vec::new();
-            for entry in entries.iter().filter(|entry| entry.seq <= up_to) {
-                put_record(entry, &mut buffer);
-            }
-            out.write_all(&buffer).map_err(StorageFault::io("could not write", &self.folder))?;
-            match entries.last() {
-                Some(last) => at = last.seq,
-                None => break,
-            }
-        }
-        Ok(())
+        if self.tail().seq > after.seq { self.tail() } else { after }
     }
 
-    /// Drops everything, and takes over what [`Self::export`] wrote, which must end at `head`. Nothing was written when
+    /// The next records of an export, of entries `at+1..=up_to`, and the last entry's number; `None` at the end.
+    pub(super) fn export_piece(&self, at: u64, up_to: u64) -> Result<Option<(Vec<u8>, u64)>, OutboxFault> {
+        let entries = if at < up_to { self.read(at, VERIFY_BYTES)? } else { Vec::new() };
+        let mut buffer = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.seq <= up_to) {
+            put_record(entry, &mut buffer);
+        }
+        Ok(entries.last().map(|last| (buffer, last.seq)))
+    }
+
+    /// Drops everything, and takes over what [`super::Outbox::export`] wrote, which must end at `head`. Nothing was written when
     /// everything up to `head` is acknowledged.
     pub(super) fn replace(&mut self, exported: Option<&File>, head: Head) -> Result<(), OutboxFault> {
         let base = match exported {
@@ -282,6 +273,22 @@ impl Destination {
     fn last_mut(&mut self) -> &mut Segment {
         self.segments.back_mut().expect("an outbox always has a segment: it begins with one, and keeps the last")
     }
+}
+
+/// Removes the first file that is damaged or does not continue the one before, and all that follow it: they are made again
+/// from the log, or from the snapshot. Kept, later ones would pass for a feed that was acknowledged up to where they begin.
+fn remove_damaged(paths: &[PathBuf]) -> Result<(), StorageFault> {
+    let Some(first) = paths.first() else { return Ok(()) };
+    if paths.len() == 1 {
+        tracing::info!(file = %first.display(), "removed an outbox file that was being made");
+    } else {
+        tracing::warn!(file = %first.display(), files = paths.len(), "removed a damaged outbox file and those after it");
+    }
+    // The last one first: should this be interrupted, the damage still stands before what is left.
+    for path in paths.iter().rev() {
+        std::fs::remove_file(path).map_err(StorageFault::io("could not remove", path))?;
+    }
+    Ok(())
 }
 
 /// The folder of a destination: its name with `.` for `/`.

@@ -190,13 +190,26 @@ impl Outbox {
         Pin(self.clone())
     }
 
-    /// Writes what a snapshot whose state has this standing needs of the feed.
+    /// Writes what a snapshot whose state has this standing needs of the feed: the position before the first entry (u64, 32
+    /// bytes), then records. Holds the feed piece by piece only: a consumer that is a week behind must not hold up the
+    /// driver, which appends to the same feed.
     ///
     /// # Errors
-    /// I/O.
+    /// I/O; [`OutboxFault::Gone`] when an installed snapshot replaced the feed meanwhile.
     pub fn export(&self, standing: &FeedStanding, out: &mut dyn Write) -> Result<(), OutboxFault> {
         let shared = self.feed(&standing.feed.destination)?;
-        lock(&shared).export(standing.acknowledged, standing.head.seq, out)
+        let path = std::path::Path::new(&standing.feed.destination);
+        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(StorageFault::io("could not write", path));
+        let base = lock(&shared).export_base(standing.acknowledged);
+        write(&[&base.seq.to_be_bytes()[..], &base.hash.0].concat())?;
+        let mut at = base.seq;
+        loop {
+            // The feed is free again before the piece is written.
+            let next = lock(&shared).export_piece(at, standing.head.seq)?;
+            let Some((piece, last)) = next else { return Ok(()) };
+            write(&piece)?;
+            at = last;
+        }
     }
 
     /// The last readable entry.
@@ -348,6 +361,46 @@ mod tests {
         append(&outbox, &entries[..5]);
         let outbox = Outbox::open(folder.path()).unwrap();
         assert_eq!(outbox.head(NODE).unwrap(), heads[60]);
+    }
+
+    #[test]
+    fn a_rotten_segment_takes_all_later_ones_with_it() {
+        let (entries, heads) = entries(60, &"x".repeat(200_000));
+        // In the header, so that nothing of the file can be read; and in its first record.
+        for offset in [20, 100] {
+            for rotten in 0..2 {
+                let folder = tempfile::tempdir().unwrap();
+                let outbox = Outbox::open(folder.path()).unwrap();
+                for entry in &entries {
+                    append(&outbox, std::slice::from_ref(entry));
+                }
+                let paths = segments(folder.path());
+                assert!(paths.len() > 2);
+                let first: usize = paths[rotten].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+                let mut bytes = std::fs::read(&paths[rotten]).unwrap();
+                bytes[offset] ^= 1;
+                std::fs::write(&paths[rotten], bytes).unwrap();
+
+                let outbox = Outbox::open(folder.path()).unwrap();
+                assert_eq!(outbox.head(NODE).unwrap(), heads[first - 1], "the head falls back to before the damage");
+                assert!(segments(folder.path()).len() <= rotten + 1);
+                // The snapshot stands further on than what is left: its own entries fill the gap.
+                let standing = FeedStanding { feed: feed(), head: heads[50], acknowledged: heads[10] };
+                let exported = folder.path().join("exported");
+                let whole = tempfile::tempdir().unwrap();
+                let other = Outbox::open(whole.path()).unwrap();
+                append(&other, &entries);
+                other.export(&standing, &mut File::create(&exported).unwrap()).unwrap();
+                let open = |_: &str| File::open(&exported).map(Some).map_err(StorageFault::io("x", &exported));
+                outbox.install(std::iter::once(standing), open).unwrap();
+                append(&outbox, &entries[50..]);
+                let mut read = Vec::new();
+                while read.len() < 50 {
+                    read.extend(outbox.read(NODE, 10 + read.len() as u64, 1 << 20).unwrap());
+                }
+                assert_eq!(read, entries[10..], "segment {rotten}, byte {offset}");
+            }
+        }
     }
 
     #[test]
