@@ -231,6 +231,61 @@ async fn a_slow_consumer_bounds_what_is_under_way() {
     link.stopped().await;
 }
 
+/// What an earlier session had under way takes effect while this one waits: the consumer is at `head` at once.
+fn overtake(books: &Books, feed: &FeedId, head: Head, effects: std::ops::RangeInclusive<i64>) {
+    {
+        let mut state = books.state.lock().unwrap();
+        state.cursors.insert(feed.clone(), head);
+        state.effects.extend(effects);
+    }
+    books.blocked.send_replace(false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_is_ahead_of_the_session_is_no_fork_unless_it_has_other_entries() {
+    let other = Head { seq: 40, hash: ChainHash([9; 32]) };
+    let beyond = Head { seq: 41, hash: ChainHash([9; 32]) };
+    for (wrong, effects) in [(None, up_to(45)), (Some(other), up_to(40)), (Some(beyond), up_to(40))] {
+        let (books, log) = (Arc::new(Books::default()), Log::new(node_feed()));
+        books.blocked.send_replace(true);
+        // Each entry fills a batch: most are not sent yet.
+        log.append(40, 0, 300 * 1024);
+        let server = insecure(&books, &log, FREE);
+        let link = Link::push(&log, &[server.address.to_string()]);
+        eventually("the window is full", || log.reads.lock().unwrap().len() == MAX_UNACKNOWLEDGED).await;
+        overtake(&books, &node_feed(), wrong.unwrap_or(log.head()), 1..=40);
+        if wrong.is_some() {
+            let error = link.halted().await;
+            assert!(error.contains("FEED_FORKED"), "{error}");
+        } else {
+            eventually("all forty are acknowledged", || link.state.acknowledged_seq() == 40).await;
+            log.append(5, 0, 0);
+            eventually("the link goes on", || link.state.acknowledged_seq() == 45).await;
+            assert!(log.reads.lock().unwrap().iter().all(|(after, _)| *after < 8 || *after >= 40), "none again");
+            link.stopped().await;
+        }
+        assert_eq!(books.effects(), effects);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_behind_an_acknowledgement_is_no_fork() {
+    let feed = FeedId { participant: "coordinator/1".into(), destination: "node/dc-1".into(), epoch: 1 };
+    let (books, log, lagging) = (Arc::new(Books::default()), Log::new(feed.clone()), Log::new(feed.clone()));
+    log.append(10, 0, 0);
+    lagging.append(4, 0, 0);
+    books.blocked.send_replace(true);
+    let behind = insecure(&books, &lagging, FREE);
+    let link = Link::pull(&books, feed.clone(), &[behind.address.to_string()]);
+    eventually("four are sent", || !lagging.reads.lock().unwrap().is_empty()).await;
+    overtake(&books, &feed, log.head(), 1..=10);
+    eventually("refused for now", || link.state.last_error().contains("FEED_GAP")).await;
+    lagging.append(8, 0, 0);
+    eventually("caught up", || link.state.applied_seq() == 12).await;
+    assert_eq!(books.effects(), up_to(12));
+    link.stopped().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_refuses_is_asked_again_until_it_takes() {
     let (books, log) = (Arc::new(Books::default()), Log::new(node_feed()));

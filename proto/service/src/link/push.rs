@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::redial::{End, HELLO_TIMEOUT, LinkName, down, redial, up};
-use super::window::{Window, forked, position};
+use super::window::{Beyond, Window, position};
 use super::{FeedSource, HelloInfo, LinkState, MAX_UNACKNOWLEDGED};
 use crate::MAX_MESSAGE_BYTES;
 use crate::client::Dialer;
@@ -137,13 +137,7 @@ impl<S: FeedSource> Session<'_, S> {
             return Err(End::again("the other side did not begin with a welcome"));
         };
         let cursor = position(welcome.cursor.as_ref(), "welcome.cursor")?;
-        let head = self.source.head();
-        if cursor.seq > head.seq {
-            // Only the writer makes entries: a consumer that has more remembers a life that this store has lost.
-            let what = format!("{} has entry {}, and it ends here at {}", self.name.peer, cursor.seq, head.seq);
-            return Err(forked(&self.source.feed(), what).into());
-        }
-        let window = Window::open(Arc::clone(self.source), &self.name.peer, cursor).await?;
+        let window = Window::open(Arc::clone(self.source), &self.name.peer, cursor, Beyond::Fork).await?;
         self.state.acknowledged(cursor);
         Ok(window)
     }

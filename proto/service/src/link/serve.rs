@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 use super::pull::skips_are_not_taken;
 use super::push::bytes_of;
 use super::redial::{HELLO_TIMEOUT, down};
-use super::window::{Window, forked, position};
+use super::window::{Beyond, Window, forked, position};
 use super::{FeedSink, FeedSource, HelloInfo, LinkError, MAX_APPLY_BYTES, MAX_UNACKNOWLEDGED};
 use crate::status::{internal, to_status};
 
@@ -223,15 +223,7 @@ async fn give_pull<S: FeedSource>(
     let cursor = position(hello.cursor.as_ref(), "hello.cursor")?;
     let source = open(&feed)?;
     let head = source.head();
-    if cursor.seq > head.seq {
-        // A replica may lag: this is no fork, another one has it, or this one will.
-        return Err(Reject::new(
-            Reason::FeedGap,
-            format!("{feed} ends at {} here, and the caller has entry {}: ask another replica", head.seq, cursor.seq),
-        )
-        .into());
-    }
-    let mut window = Window::open(source, &feed.destination, cursor).await?;
+    let mut window = Window::open(source, &feed.destination, cursor, Beyond::Lag).await?;
     let greeting = PullWelcome {
         head: Some(head.to_wire()),
         group: welcome.group,

@@ -10,13 +10,24 @@ use tokio::sync::watch;
 
 use super::{FeedSource, LinkError, MAX_BATCH_BYTES, MAX_UNACKNOWLEDGED};
 
+/// What it means that a peer has entries that this source does not have.
+#[derive(Clone, Copy)]
+pub(super) enum Beyond {
+    /// Only the writer makes entries: the peer remembers a life that this store has lost.
+    Fork,
+    /// A replica may lag: another one has them, or this one will.
+    Lag,
+}
+
 /// Batches sent from a source to one peer and not acknowledged yet.
 pub(super) struct Window<S> {
     source: Arc<S>,
     feed: FeedId,
     peer: String,
     heads: watch::Receiver<u64>,
+    beyond: Beyond,
     acknowledged: Head,
+    /// The peer has everything up to here, or it is under way.
     sent_seq: u64,
     /// End of each batch under way.
     under_way: VecDeque<Head>,
@@ -24,17 +35,33 @@ pub(super) struct Window<S> {
 
 impl<S: FeedSource> Window<S> {
     /// From the cursor that the peer begins with.
-    pub(super) async fn open(source: Arc<S>, peer: &str, cursor: Head) -> Result<Self, LinkError> {
+    pub(super) async fn open(source: Arc<S>, peer: &str, cursor: Head, beyond: Beyond) -> Result<Self, LinkError> {
         let (feed, heads) = (source.feed(), source.watch());
-        source.acknowledged(peer, cursor).await?;
-        Ok(Self {
+        let window = Self {
             source,
             feed,
             peer: peer.to_owned(),
             heads,
+            beyond,
             acknowledged: cursor,
             sent_seq: cursor.seq,
             under_way: VecDeque::with_capacity(MAX_UNACKNOWLEDGED),
+        };
+        window.note(cursor).await?;
+        Ok(window)
+    }
+
+    /// Tells the source, which knows the hashes of its entries, what the peer has.
+    async fn note(&self, cursor: Head) -> Result<(), LinkError> {
+        let head = self.source.head();
+        if cursor.seq <= head.seq {
+            return self.source.acknowledged(&self.peer, cursor).await;
+        }
+        let Self { feed, peer, .. } = self;
+        let what = format!("{peer} has entry {}, and it ends here at {}", cursor.seq, head.seq);
+        Err(match self.beyond {
+            Beyond::Fork => forked(feed, what),
+            Beyond::Lag => Reject::new(Reason::FeedGap, format!("{feed}: {what}: ask another replica")).into(),
         })
     }
 
@@ -66,7 +93,8 @@ impl<S: FeedSource> Window<S> {
         Ok(Some(EntryBatch { entries }))
     }
 
-    /// The peer has everything up to `cursor`.
+    /// The peer has everything up to `cursor`. That may be more than this session sent: what an earlier one had under way
+    /// can take effect after this one began.
     pub(super) async fn acknowledge(&mut self, cursor: Option<&FeedPosition>) -> Result<Head, LinkError> {
         let cursor = position(cursor, "cursor")?;
         if cursor.seq < self.acknowledged.seq {
@@ -75,16 +103,14 @@ impl<S: FeedSource> Window<S> {
                 self.peer, cursor.seq, self.acknowledged.seq
             )));
         }
-        if cursor.seq > self.sent_seq {
-            return Err(forked(&self.feed, format!("{} has entry {}, which was never sent", self.peer, cursor.seq)));
-        }
         while let Some(end) = self.under_way.front().copied().filter(|end| end.seq <= cursor.seq) {
             if end.seq == cursor.seq && end.hash != cursor.hash {
                 return Err(forked(&self.feed, format!("{} has another entry {}", self.peer, cursor.seq)));
             }
             self.under_way.pop_front();
         }
-        self.source.acknowledged(&self.peer, cursor).await?;
+        self.note(cursor).await?;
+        self.sent_seq = self.sent_seq.max(cursor.seq);
         self.acknowledged = cursor;
         Ok(cursor)
     }
