@@ -67,7 +67,8 @@ impl NodeState {
         let numbers: Box<dyn Iterator<Item = u64> + '_> = match &filter.order_id {
             Some(order) => Box::new(self.tasks_of_order(order).filter(move |number| *number > after)),
             None if filter.open_only => Box::new(self.open_tasks_after(after)),
-            None => Box::new(after + 1..=self.meta().accepted),
+            // No number is beyond the last: a token that was made up gets an empty page.
+            None => Box::new(after.saturating_add(1)..=self.meta().accepted),
         };
         let mut found = numbers.filter_map(|number| {
             let id = self.allocation_by_number(number)?;

@@ -6,7 +6,8 @@ use common::*;
 use stockmesh_node_core::command::{Command, CoordinatorFact, ReceivedCondition, ReviewGrants, Work};
 use stockmesh_node_core::views::TaskFilter;
 use stockmesh_node_core::{Answer, BodyHash, GrantPolicy, NodeState, RequestStamp};
-use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition};
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, RightsReturned};
 use stockmesh_types::{Epoch, Incarnation, MAX_QUANTITY, Reason};
 
 const SELLABLE: ReceivedCondition = ReceivedCondition::Sellable;
@@ -255,6 +256,21 @@ fn an_allocation_is_accepted_once_and_only_within_the_rights() {
 }
 
 #[test]
+fn counters_that_no_group_can_reach_are_refused_before_they_are_counted_with() {
+    let returned = |returned_total| {
+        let stock_key = Some((&key("A")).into());
+        Work::from_fact(Some(&Fact::RightsReturned(RightsReturned { epoch: 1, stock_key, returned_total })))
+    };
+    for total in [0, 1, 1_000_000_000_000_000] {
+        assert_eq!(returned(total), Ok(take_back("A", total)));
+    }
+    for total in [i64::MIN, -1, 1_000_000_000_000_001, i64::MAX] {
+        let reject = returned(total).unwrap_err();
+        assert_eq!((reject.reason, reject.field.as_str()), (Reason::InvalidValue, "returned_total"), "{total}");
+    }
+}
+
+#[test]
 fn epochs_and_incarnations_that_are_over_are_refused() {
     let mut node = TestNode::warehouse();
     node.receive("r-1", "A", 5);
@@ -348,6 +364,11 @@ fn pages_of_tasks_and_stock() {
     assert_eq!(pages(&node.state, of(false, Some("o-2"))), [vec![2, 7]]);
     assert_eq!(pages(&node.state, of(true, Some("o-2"))), [vec![7]]);
     assert_eq!(pages(&node.state, of(true, Some("o-9"))), [Vec::<u64>::new()]);
+    // A page token can be made up.
+    for filter in [of(false, None), of(true, None), of(false, Some("o-2"))] {
+        let page = node.state.tasks(u64::MAX, 2, &filter);
+        assert_eq!((page.tasks.len(), page.next_after), (0, None));
+    }
     let page = node.state.stock(None, 1, None);
     assert_eq!((page.levels.len(), page.next_after.clone()), (1, Some(key("A"))));
     let rest = node.state.stock(page.next_after.as_ref(), 5, None);

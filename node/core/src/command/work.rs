@@ -71,6 +71,16 @@ pub enum Work {
     },
 }
 
+/// The largest cumulative count that a fact may name: sums of them stay far within 64 bits.
+const MAX_TOTAL: Quantity = 1_000_000_000_000_000;
+
+fn total(value: Quantity, field: &str) -> Result<Quantity, Reject> {
+    if (0..=MAX_TOTAL).contains(&value) {
+        return Ok(value);
+    }
+    Err(Reject::new(Reason::InvalidValue, format!("{field} is {value}, and must be 0 to {MAX_TOTAL}")).field(field))
+}
+
 impl Work {
     /// Reads a fact as it came over the feed.
     ///
@@ -91,7 +101,7 @@ impl Work {
                 Ok(Self::TakeBackRights {
                     epoch: Epoch(*epoch),
                     stock_key: convert::stock_key(stock_key, "stock_key")?,
-                    returned_total: *returned_total,
+                    returned_total: total(*returned_total, "returned_total")?,
                 })
             }
             _ => Err(Reject::new(Reason::UnknownFact, "a fact that this node does not know: update the node")),
