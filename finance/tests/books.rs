@@ -98,7 +98,7 @@ fn some_books() -> tempfile::TempDir {
 
 #[test]
 fn damage_is_found() {
-    let cases: [(&str, &str, bool); 11] = [
+    let cases: [(&str, &str, bool); 10] = [
         ("UPDATE posting SET amount_minor = amount_minor + 1 WHERE entry = 2 AND line = 0", "balance", false),
         ("UPDATE entry SET description = 'x' WHERE number = 2", "chain", false),
         ("UPDATE entry SET description = 'x' WHERE number = 5", "chain", true),
@@ -109,7 +109,6 @@ fn damage_is_found() {
         ("DELETE FROM suspense WHERE id = 1", "suspense", false),
         ("UPDATE posting SET tax_rate_ppm = 1 WHERE entry = 2 AND line = 0", "chain", false),
         ("UPDATE entry SET part = 1 WHERE number = 2", "chain", false),
-        ("UPDATE entry SET source_seq = 6 WHERE number = 2", "posted once", false),
     ];
     for (damage, check, at_start) in cases {
         let dir = some_books();
@@ -123,6 +122,24 @@ fn damage_is_found() {
         let opened = Store::open(dir.path(), "main").map(|_| ());
         assert_eq!(matches!(opened, Err(StoreError::Damaged(_))), at_start, "{damage}: {opened:?}");
     }
+}
+
+#[test]
+fn no_fact_is_posted_twice() {
+    let dir = some_books();
+    let file = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    file.pragma_update(None, "foreign_keys", "OFF").unwrap();
+    // The second receipt's entry as another one of the first receipt (the sixth fact of its feed).
+    let again = "UPDATE entry SET source_seq = 6 WHERE number = 2";
+    let refused = file.execute(again, []).unwrap_err();
+    assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{refused}");
+    // verify does not rely on the index.
+    file.execute_batch("DROP INDEX posted_once").unwrap();
+    assert_eq!(file.execute(again, []).unwrap(), 1);
+    drop(file);
+    let findings = verify(&open_reader(dir.path()).unwrap(), |_| {}).unwrap().findings;
+    let twice = findings.iter().find(|finding| finding.check == "posted once").unwrap();
+    assert_eq!(twice.detail, "entries 1 and 2 are the same part of receipt.purchase/1 of one fact");
 }
 
 #[test]

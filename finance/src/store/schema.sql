@@ -53,10 +53,12 @@ CREATE TABLE entry (
     rule TEXT NOT NULL,                -- posting rule with its version
     feed INTEGER NOT NULL REFERENCES feed (id),
     source_seq INTEGER NOT NULL,       -- entry of that feed
-    part INTEGER NOT NULL,             -- which entry of this rule of that fact, from 0; verify: none stands twice
+    part INTEGER NOT NULL,             -- which entry of this rule of that fact, from 0
     description TEXT NOT NULL,
     hash BLOB NOT NULL
 ) STRICT;
+-- No fact is posted twice. A write that tries to is a fault, and takes nothing with it.
+CREATE UNIQUE INDEX posted_once ON entry (feed, source_seq, rule, part);
 
 CREATE TABLE posting (
     entry INTEGER NOT NULL REFERENCES entry (number),
