@@ -140,8 +140,9 @@ impl Group {
                 }
             }
             let first = *leaders.first()?;
-            (first != 0 && leaders.len() == asked && leaders.iter().all(|leader| *leader == first))
-                .then_some(usize::try_from(first).ok()? - 1)
+            // 0: it knows of no leader.
+            let position = usize::try_from(first).ok()?.checked_sub(1)?;
+            (leaders.len() == asked && leaders.iter().all(|leader| *leader == first)).then_some(position)
         })
         .await
     }
