@@ -65,7 +65,7 @@ struct DemoArgs {
     /// Data folder of the network: kept. Must be empty or missing
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the report as one HTML page
+    /// Where to write the report, one HTML page [default: a new file in the system's temporary folder]
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write the report as JSON
@@ -169,10 +169,10 @@ async fn write_files(args: &DemoArgs, network: &Network, result: &DemoResult, fi
         }
         std::fs::write(path, bytes).with_context(|| format!("{} can't be written", path.display()))
     };
-    if let Some(path) = &args.report {
-        write(path, html::page(result, figures).as_bytes())?;
-        println!("report: {}", path.display());
-    }
+    let fresh = || std::env::temp_dir().join(format!("stockmesh-demo-{}.html", std::process::id()));
+    let report = args.report.clone().unwrap_or_else(fresh);
+    write(&report, html::page(result, figures).as_bytes())?;
+    println!("report: {}", report.display());
     if let Some(path) = &args.json {
         write(path, serde_json::to_string_pretty(&json::value(result, figures))?.as_bytes())?;
         println!("JSON: {}", path.display());

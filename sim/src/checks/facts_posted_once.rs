@@ -1,5 +1,7 @@
 //! Every fact of every feed took effect in the books exactly once.
 
+use stockmesh_proto::entry::Head;
+
 use super::{Check, Findings};
 use crate::demo::DemoResult;
 
@@ -22,8 +24,9 @@ fn run(result: &DemoResult) -> Findings {
         let of = |cursor: &&stockmesh_proto::finance::v1::FeedCursor| {
             cursor.feed.as_ref().is_some_and(|feed| feed.participant == participant)
         };
-        let position = evidence.cursors.iter().find(of).and_then(|cursor| cursor.position.clone()).unwrap_or_default();
-        (position.seq, hex(&position.hash))
+        let position = evidence.cursors.iter().find(of).and_then(|cursor| cursor.position.clone());
+        let head = position.and_then(|position| Head::from_wire(&position)).unwrap_or(Head::START);
+        (head.seq, hex(&head.hash.0))
     };
     for status in &evidence.positions.statuses {
         let head = (status.feed_seq, status.feed_hash.clone());

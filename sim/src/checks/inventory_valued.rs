@@ -8,7 +8,7 @@ use crate::demo::DemoResult;
 /// The check.
 pub const CHECK: Check = Check {
     name: "inventory account = cost layers = recorded units",
-    guarantee: "per node and stock key the units in cost layers are those that the node has, in any condition; their value is the inventory account; no sale is left at provisional cost",
+    guarantee: "per node and stock key the units in cost layers are those that the node has, in any condition; their value is the inventory account; no sale is left at provisional cost; receipts are in the books at their stated cost",
     source: "ARCHITECTURE.md, Invariants: Books",
     run,
 };
@@ -49,5 +49,8 @@ fn run(result: &DemoResult) -> Findings {
             findings.equal(|| format!("{account}, and the layers' value"), &evidence.balance_of(&account), value);
         }
     }
+    // What came in is in the books at the cost that the receipts stated, whatever happened to it since.
+    let came_in = -(evidence.balance_of("Equity:OpeningBalances") + evidence.balance_of("Liabilities:Grni"));
+    findings.equal(|| "cost of all receipts, minor units".to_owned(), &came_in, &result.acks.received_cost_minor);
     findings.over(evidence.values.len(), "stock keys at cost")
 }

@@ -11,7 +11,7 @@ use crate::demo::DemoResult;
 /// The check.
 pub const CHECK: Check = Check {
     name: "no unit promised twice",
-    guarantee: "each allocation exists once, alike at the coordinator and at its node, is shipped or cancelled at most as far as it goes, and no line gets more than was ordered",
+    guarantee: "each allocation exists once, alike at the coordinator and at its node, is shipped or cancelled at most as far as it goes, no line gets more than was ordered, and nobody at a shelf ever found fewer units than promised",
     source: "ARCHITECTURE.md, Invariants: I3, I5",
     run,
 };
@@ -26,6 +26,7 @@ fn key(id: Option<AllocationId>) -> Key {
 fn run(result: &DemoResult) -> Findings {
     let evidence = &result.evidence;
     let mut findings = Findings::new();
+    findings.equal(|| "work that found too few units on the shelf".to_owned(), &result.acks.short_on_hand, &0);
     let mut at_nodes: HashMap<Key, (&str, &Task)> = HashMap::new();
     for (node, tasks) in &evidence.tasks {
         for task in tasks {

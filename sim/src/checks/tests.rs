@@ -152,6 +152,7 @@ fn right() -> DemoResult {
         orders: vec![placed],
         received: [(("dc-1".to_owned(), "A".to_owned()), 10)].into(),
         receipts: 1,
+        received_cost_minor: 60,
         shipments: 1,
         shipped_units: 2,
         ..Acks::default()
@@ -188,9 +189,21 @@ fn a_run_that_is_right_passes_every_check() {
 }
 
 #[test]
+fn a_node_that_did_nothing_is_no_violation() {
+    let mut result = right();
+    let idle = GetNodeStatusResponse { node: "store-1".into(), feed_hash: "00".repeat(32), ..Default::default() };
+    result.evidence.positions.statuses.push(idle);
+    assert!(run_all(&result).iter().all(|verdict| verdict.findings.passed()));
+}
+
+#[test]
 fn each_check_fails_when_its_guarantee_is_broken() {
     type Damage = fn(&mut DemoResult);
-    let cases: [(&str, &str, Damage); 22] = [
+    let cases: [(&str, &str, Damage); 24] = [
+        ("somebody found an empty shelf", "no unit promised twice", |r| r.acks.short_on_hand = 1),
+        ("a receipt at half its cost", "inventory account = cost layers = recorded units", |r| {
+            r.acks.received_cost_minor = 120
+        }),
         ("a node shipped more than its task", "no unit promised twice", |r| {
             r.evidence.tasks.get_mut("dc-1").unwrap()[0].shipped = 3
         }),

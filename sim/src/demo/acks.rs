@@ -78,6 +78,9 @@ pub struct Acks {
     pub declines: u64,
     /// Work that a cancellation had overtaken.
     pub overtaken: u64,
+    /// Work that a node could not do because fewer units were there than it was asked for: what a double promise looks like
+    /// to the people at the shelf.
+    pub short_on_hand: u64,
     /// Units cancelled at customers' wish, as answered: at once, asked of nodes.
     pub cancellations: u64,
     /// Cancellations for which it was too late.

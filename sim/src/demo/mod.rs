@@ -149,6 +149,16 @@ pub async fn run(options: DemoOptions) -> Result<(Network, DemoResult), DemoErro
     let mut assumptions = context.stream.assumptions.clone();
     assumptions.extend(context.stock.assumptions.iter().cloned());
     assumptions.extend([place::assumption(), work::assumption(), aftermath::assumption(), faults::assumption()]);
+    assumptions.push(
+        "goods move, and are booked, on the day of the run; orders and counter sales keep the time, prices and tax rates of \
+         the stream, and returns are taken after the last order"
+            .to_owned(),
+    );
+    assumptions.push(
+        "the books hold what the network does: damaged units stay in inventory at cost, refunds are owed and not yet paid, \
+         suppliers have not invoiced, no returns are estimated ahead of time"
+            .to_owned(),
+    );
     let acks = context.book.take();
     let Context { stream, layout, .. } = context;
     let result = DemoResult { stream, layout, acks, evidence, faults, samples, durations, assumptions };

@@ -104,10 +104,13 @@ impl<'a> Worker<'a> {
     /// A business answer that work may meet: somebody cancelled in between. Anything else ends the run.
     fn overtaken(&self, status: Status, what: &str) -> Result<(), CallError> {
         match known_reason(&status) {
-            Some(
-                Reason::ExceedsAllocation | Reason::NotPicked | Reason::UnknownAllocation | Reason::InsufficientOnHand,
-            ) => {
+            Some(Reason::ExceedsAllocation | Reason::NotPicked | Reason::UnknownAllocation) => {
                 self.context.book.lock().overtaken += 1;
+                Ok(())
+            }
+            // Counted, and judged at the end: the run goes on, to see what else there is.
+            Some(Reason::InsufficientOnHand) => {
+                self.context.book.lock().short_on_hand += 1;
                 Ok(())
             }
             _ => Err(CallError { what: format!("{} can't {what}", self.node), status }),
