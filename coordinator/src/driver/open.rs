@@ -108,7 +108,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity { format: identity::FORMAT, group: 1, incarnation: 1, replica_id: 1 };
         drop(open(dir.path(), identity, &[1], 1).unwrap());
-        let Err(Fault::Storage(StorageFault::WrongIdentity(message))) = open(dir.path(), identity, &[1, 2, 3], 2) else {
+        let Err(Fault::Storage(StorageFault::WrongIdentity(message))) = open(dir.path(), identity, &[1, 2, 3], 2)
+        else {
             panic!("a group of one was opened as a group of three");
         };
         assert!(message.contains("[1]") && message.contains("[1, 2, 3]"), "{message}");
