@@ -98,8 +98,8 @@ const COUNTER_PERCENT: usize = 25;
 const RETURN_PERCENT: u32 = 4;
 /// Zipf's exponent of item popularity, as near as one number comes to the UCI file.
 const ZIPF: f64 = 0.85;
-/// 2026-10-05 08:00 UTC: the first order.
-const START_MS: i64 = 1_791_187_200_000;
+/// 2020-01-06 08:00 UTC: the first order. The longest stream ends in 2022: orders of the future are refused.
+const START_MS: i64 = 1_578_297_600_000;
 
 fn draw(quantiles: &Quantiles, rng: &mut StdRng) -> i64 {
     let at = rng.random_range(0..1_000u32);
