@@ -10,6 +10,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/feed/v1/facts.proto",
         "stockmesh/node/v1/node.proto",
         "stockmesh/coordinator/v1/orders.proto",
+        "stockmesh/coordinator/v1/order_stream.proto",
+        "stockmesh/coordinator/v1/availability_stream.proto",
         "stockmesh/coordinator/v1/network.proto",
         "stockmesh/finance/v1/finance.proto",
         "stockmesh/raft/v1/log.proto",
