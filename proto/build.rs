@@ -5,6 +5,7 @@ use std::path::PathBuf;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = [
         "stockmesh/common/v1/identity.proto",
+        "stockmesh/common/v1/item.proto",
         "stockmesh/common/v1/order.proto",
         "stockmesh/feed/v1/feed.proto",
         "stockmesh/feed/v1/facts.proto",

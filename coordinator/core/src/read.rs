@@ -70,6 +70,7 @@ impl State {
                     item: item.id.to_string(),
                     description: item.description.to_string(),
                     weight_grams: item.weight_grams,
+                    ..api::Item::default()
                 };
                 (next, Some(message))
             }),

@@ -96,7 +96,7 @@ fn order_line(line: &OrderLineStatus) -> Value {
 }
 
 pub(super) fn item(item: &Item) -> Value {
-    let Item { item, description, weight_grams } = item;
+    let Item { item, description, weight_grams, attributes: _, version: _ } = item;
     json!({ "item": item, "description": description, "weight_grams": weight_grams })
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn run_item(asking: &Asking, command: ItemCommand) -> Result<()
     match command {
         ItemCommand::Create { item, description, weight_grams, file } => {
             let items = match (item, file) {
-                (Some(item), _) => vec![Item { item, description, weight_grams }],
+                (Some(item), _) => vec![Item { item, description, weight_grams, ..Item::default() }],
                 (None, Some(path)) => read_items(&path)?,
                 // clap asks for one of them.
                 (None, None) => Vec::new(),
@@ -159,7 +159,9 @@ fn read_items(path: &std::path::Path) -> Result<Vec<Item>, CliError> {
     reader
         .deserialize::<Row>()
         .map(|row| {
-            row.map(|Row { item, description, weight_grams }| Item { item, description, weight_grams }).map_err(wrong)
+            let item =
+                |Row { item, description, weight_grams }| Item { item, description, weight_grams, ..Item::default() };
+            row.map(item).map_err(wrong)
         })
         .collect()
 }

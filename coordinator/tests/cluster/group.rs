@@ -275,7 +275,12 @@ pub(crate) async fn place(group: &Group, order: wire::Order) -> PlaceOrderRespon
 pub(crate) async fn create(group: &Group, request_id: &str, item: &str) -> CreateItemsResponse {
     let request = CreateItemsRequest {
         request_id: request_id.to_owned(),
-        items: vec![Item { item: item.to_owned(), description: "an item".to_owned(), weight_grams: 100 }],
+        items: vec![Item {
+            item: item.to_owned(),
+            description: "an item".to_owned(),
+            weight_grams: 100,
+            ..Item::default()
+        }],
     };
     let client = group.client();
     let created = client.call(|channel| {

@@ -121,7 +121,8 @@ impl Coordinator {
     }
 
     pub fn range(&mut self, item: &str) {
-        let ranged = ItemRanged { item: item.into(), description: "An item".into(), weight_grams: 100 };
+        let ranged =
+            ItemRanged { item: item.into(), description: "An item".into(), weight_grams: 100, ..ItemRanged::default() };
         self.say(Fact::ItemRanged(ranged));
     }
 

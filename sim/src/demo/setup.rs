@@ -50,6 +50,7 @@ pub async fn set_up(context: &Context, say: impl Fn(&str)) -> Result<(), SetupEr
                 item: item.item.clone(),
                 description: item.description.clone(),
                 weight_grams: item.weight_grams,
+                ..coordinator::Item::default()
             })
             .collect();
         let request = coordinator::CreateItemsRequest { request_id: new_request_id(), items };

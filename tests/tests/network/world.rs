@@ -239,6 +239,7 @@ pub fn create_items(items: &[&str]) -> CreateItemsRequest {
         item: (*item).to_owned(),
         description: format!("{item} for tests"),
         weight_grams: 400,
+        ..Item::default()
     });
     CreateItemsRequest { request_id: new_request_id(), items: items.collect() }
 }

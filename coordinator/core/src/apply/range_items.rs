@@ -31,6 +31,7 @@ impl Tx<'_> {
                 item: record.id.to_string(),
                 description: record.description.to_string(),
                 weight_grams: record.weight_grams,
+                ..ItemRanged::default()
             };
             let destination = self.state.nodes[node].destination;
             self.emit(destination, Fact::ItemRanged(fact));

@@ -189,7 +189,7 @@ pub fn item_name(n: usize) -> String {
 }
 
 pub fn item(name: &str, weight_grams: i64) -> api::Item {
-    api::Item { item: name.into(), description: format!("item {name}"), weight_grams }
+    api::Item { item: name.into(), description: format!("item {name}"), weight_grams, ..api::Item::default() }
 }
 
 pub fn key(item: &str) -> wire::StockKey {

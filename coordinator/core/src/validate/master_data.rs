@@ -56,6 +56,10 @@ pub(crate) fn check_item(item: &Item) -> Result<(), Reject> {
         let message = format!("weight_grams is {}, and must be 1 to {MAX_WEIGHT_GRAMS}", item.weight_grams);
         return Err(Reject::new(Reason::InvalidValue, message).field("weight_grams"));
     }
+    if item.attributes.is_some() {
+        let message = "attributes are not kept in this release: leave them out";
+        return Err(Reject::new(Reason::NotInThisRelease, message).field("attributes"));
+    }
     Ok(())
 }
 
