@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/coordinator/v1/availability_stream.proto",
         "stockmesh/coordinator/v1/network.proto",
         "stockmesh/finance/v1/finance.proto",
+        "stockmesh/finance/v1/archive.proto",
+        "stockmesh/finance/v1/heads.proto",
         "stockmesh/raft/v1/log.proto",
         "stockmesh/raft/v1/transport.proto",
     ];

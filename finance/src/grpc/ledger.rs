@@ -197,6 +197,7 @@ impl LedgerService for Ledger {
             cursors: place.cursors.into_iter().map(wire::cursor).collect(),
             suspense: place.meta.suspended,
             journal_entries: place.meta.head.number,
+            ..GetPostingStatusResponse::default()
         }))
     }
 

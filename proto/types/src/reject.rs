@@ -144,6 +144,10 @@ reasons! {
     // 400-449: finance.
     400 UnknownEntity "UNKNOWN_ENTITY" NotFound "No such legal entity.",
     401 Unbalanced "UNBALANCED" InvalidArgument "Debits and credits differ.",
+
+    // 500-549: finance, continued.
+    500 NotArchived "NOT_ARCHIVED" NotFound "Entries of this feed were posted before the archive began: finance has no copy.",
+    501 ReaderTooSlow "READER_TOO_SLOW" ResourceExhausted "The client took no piece for too long, and the books are not held for it: ask again.",
 }
 
 /// A business answer that says no.
