@@ -56,6 +56,7 @@ fn receipt(receipt_id: &str, quantity: i64) -> ReceiveStockRequest {
         kind: feed::ReceiptKind::PurchaseOrder.into(),
         reference: "po-1".into(),
         lines: vec![receipt_line("A", quantity)],
+        ..Default::default()
     }
 }
 
@@ -65,6 +66,7 @@ fn receipt_line(item: &str, quantity: i64) -> feed::ReceiptLine {
         quantity,
         condition: 0,
         cost: Some(wire::Money { currency_code: "EUR".into(), minor: 1_000 }),
+        ..Default::default()
     }
 }
 
@@ -218,6 +220,7 @@ fn what_is_wrong_with_the_others_is_named() {
             stock_key: stock_key("A"),
             delta,
             reason: reason.into(),
+            ..Default::default()
         };
         let refused = refusal(api.adjust_stock(Request::new(adjust(0, feed::AdjustReason::Count))).await);
         assert_eq!(refused, (Some(Reason::QuantityNotPositive), "delta".to_owned()));

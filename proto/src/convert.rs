@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn exception_codes_are_the_same_on_the_wire_and_in_the_table() {
+        for code in stockmesh_types::ExceptionCode::ALL {
+            let number = i32::try_from(code.number()).unwrap();
+            let wire = wire::ExceptionCode::try_from(number).unwrap();
+            assert_eq!(wire.as_str_name(), format!("EXCEPTION_CODE_{}", code.code()));
+        }
+        let beyond = i32::try_from(stockmesh_types::ExceptionCode::ALL.len() + 1).unwrap();
+        assert!(wire::ExceptionCode::try_from(beyond).is_err(), "a code is on the wire and not in the table");
+    }
+
+    #[test]
     fn stock_keys_default_to_new_and_name_what_is_wrong() {
         let key = |item: &str, grade| Some(wire::StockKey { item: item.into(), grade, ..Default::default() });
         assert_eq!(stock_key(&key("A", 0), "k").unwrap(), StockKey::of(ItemId::new("A").unwrap()));

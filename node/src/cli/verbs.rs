@@ -36,6 +36,7 @@ impl ClientVerb {
                         quantity: line.quantity,
                         condition: line.condition.into(),
                         cost: Some(common::Money { currency_code: currency.code().to_owned(), minor }),
+                        ..Default::default()
                     })
                 };
                 let request = ReceiveStockRequest {
@@ -45,6 +46,7 @@ impl ClientVerb {
                     kind: kind.wire(),
                     reference,
                     lines: lines.into_iter().map(line).collect::<Result<_, _>>()?,
+                    ..Default::default()
                 };
                 let done = call!(client, receive_stock, request);
                 client.levels("receipt_id", &done.receipt_id, &done.levels);
@@ -118,6 +120,7 @@ impl ClientVerb {
                     stock_key: wire(&item),
                     delta,
                     reason: reason.wire(),
+                    ..Default::default()
                 };
                 let id = request.request_id.clone();
                 client.levels("adjustment_id", &id, call!(client, adjust_stock, request).level.as_slice());

@@ -7,9 +7,10 @@
 //!   bytes on the wire --stockmesh-proto::convert--> values of this package --> cores
 //! ```
 //!
-//! Reading order: [`ids`], [`stock_key`], [`quantity`], [`money`], [`time`], [`chain`], [`principal`], [`reject`].
+//! Reading order: [`ids`], [`stock_key`], [`quantity`], [`money`], [`time`], [`chain`], [`principal`], [`reject`], [`exception`].
 
 pub mod chain;
+pub mod exception;
 pub mod ids;
 pub mod money;
 pub mod principal;
@@ -19,6 +20,7 @@ pub mod stock_key;
 pub mod time;
 
 pub use chain::{ChainHash, FeedId, chain_hash};
+pub use exception::{ExceptionCode, Severity};
 pub use ids::{AllocationId, Epoch, Group, Incarnation, ItemId, LegalEntity, NodeId, OrderId, PartyId, RequestId};
 pub use money::{Currency, Money, share};
 pub use principal::{Principal, PrincipalKind};

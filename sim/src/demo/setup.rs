@@ -110,6 +110,7 @@ async fn receive_one(
             quantity: delivery.quantity,
             condition: Condition::Sellable.into(),
             cost: Some(Money { currency_code: currency_code.to_owned(), minor: cost_minor(delivery) }),
+            ..ReceiptLine::default()
         })
         .collect();
     let request = node::ReceiveStockRequest {
@@ -119,6 +120,7 @@ async fn receive_one(
         receipt_id: receipt_id.clone(),
         kind: kind.into(),
         lines,
+        ..node::ReceiveStockRequest::default()
     };
     let answer = context.clients.receive_stock(request).await;
     answer.tried(format!("receipt {receipt_id} can't be booked in at {node}"))?;

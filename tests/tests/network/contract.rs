@@ -382,6 +382,7 @@ async fn other_calls(world: &World) {
         stock_key: Some(key_of(ITEM)),
         delta: -1_000,
         reason: AdjustReason::Loss.into(),
+        ..node::AdjustStockRequest::default()
     };
     let answer = at_dc.call(|channel| async move { clients::node(channel).adjust_stock(request.clone()).await }).await;
     assert_eq!(reason_of(&answer.unwrap_err()).as_deref(), Some("INSUFFICIENT_ON_HAND"));

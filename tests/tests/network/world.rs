@@ -250,6 +250,7 @@ pub fn receipt(node: &str, item: &str, quantity: i64, unit_cost_minor: i64) -> R
         quantity,
         condition: Condition::Sellable.into(),
         cost: Some(Money { currency_code: "GBP".into(), minor: quantity.saturating_mul(unit_cost_minor) }),
+        ..ReceiptLine::default()
     };
     ReceiveStockRequest {
         node: node.to_owned(),
@@ -258,6 +259,7 @@ pub fn receipt(node: &str, item: &str, quantity: i64, unit_cost_minor: i64) -> R
         kind: ReceiptKind::PurchaseOrder.into(),
         reference: "PO-1".into(),
         lines: vec![line],
+        ..ReceiveStockRequest::default()
     }
 }
 

@@ -40,6 +40,17 @@ impl Tx<'_> {
             | Fact::ItemPacked(_)
             | Fact::SoldAtCounter(_)
             | Fact::ReturnInspected(_)
+            | Fact::StockMoved(_)
+            | Fact::StockWrittenOff(_)
+            | Fact::StockPutAway(_)
+            | Fact::ReceiptDifferenceResolved(_)
+            | Fact::InboundReceiptsClosed(_)
+            | Fact::CountRequested(_)
+            | Fact::StockCounted(_)
+            | Fact::CountStateChanged(_)
+            | Fact::BinsChanged(_)
+            | Fact::ExceptionRaised(_)
+            | Fact::ExceptionResolved(_)
             | Fact::StockAdjusted(_) => Ok(()),
             // Never a node's: `apply_facts` has stopped at them before.
             Fact::ItemRanged(_)

@@ -23,6 +23,17 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         | Fact::SoldAtCounter(_)
         | Fact::ReturnReceived(_)
         | Fact::ReturnInspected(_)
+        | Fact::StockMoved(_)
+        | Fact::StockWrittenOff(_)
+        | Fact::StockPutAway(_)
+        | Fact::ReceiptDifferenceResolved(_)
+        | Fact::InboundReceiptsClosed(_)
+        | Fact::CountRequested(_)
+        | Fact::StockCounted(_)
+        | Fact::CountStateChanged(_)
+        | Fact::BinsChanged(_)
+        | Fact::ExceptionRaised(_)
+        | Fact::ExceptionResolved(_)
         | Fact::StockAdjusted(_) => Some(0),
         // Not a node's facts.
         Fact::ItemRanged(_)

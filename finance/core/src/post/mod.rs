@@ -174,6 +174,18 @@ impl<R: Records> Books<R> {
             | Fact::AllocationOpened(_)
             | Fact::CancellationRequested(_)
             | Fact::RightsReturned(_) => Ok(()),
+            // Units change condition or place and keep their cost; a count's differences come as StockAdjusted.
+            Fact::StockMoved(_)
+            | Fact::StockPutAway(_)
+            | Fact::InboundReceiptsClosed(_)
+            | Fact::CountRequested(_)
+            | Fact::StockCounted(_)
+            | Fact::CountStateChanged(_)
+            | Fact::BinsChanged(_)
+            | Fact::ExceptionRaised(_)
+            | Fact::ExceptionResolved(_) => Ok(()),
+            // Units leave with these: no node writes them before their posting rules are here.
+            Fact::StockWrittenOff(_) | Fact::ReceiptDifferenceResolved(_) => Ok(()),
         }
     }
 

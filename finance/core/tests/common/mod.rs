@@ -149,7 +149,14 @@ pub fn received(id: &str, item: &str, quantity: i64, cost: i64) -> Fact {
         receipt_id: id.into(),
         kind: feed::ReceiptKind::PurchaseOrder.into(),
         reference: "PO-1".into(),
-        lines: vec![feed::ReceiptLine { stock_key: key(item), quantity, condition: 1, cost: money(cost) }],
+        lines: vec![feed::ReceiptLine {
+            stock_key: key(item),
+            quantity,
+            condition: 1,
+            cost: money(cost),
+            ..Default::default()
+        }],
+        ..Default::default()
     })
 }
 
@@ -250,6 +257,7 @@ pub fn adjusted(id: &str, item: &str, delta: i64, reason: feed::AdjustReason) ->
         stock_key: key(item),
         delta,
         reason: reason.into(),
+        ..Default::default()
     })
 }
 

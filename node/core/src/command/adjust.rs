@@ -44,6 +44,7 @@ impl AdjustStock {
             stock_key: Some((&stock_key).into()),
             delta,
             reason: reason.into(),
+            ..StockAdjusted::default()
         }));
         draft.settle();
         Ok(Answer::Adjusted(AdjustStockResponse { level: Some(draft.level(&stock_key)) }))

@@ -59,10 +59,15 @@ impl ReceiveStock {
             kind: kind.into(),
             reference,
             lines: lines.iter().map(wire_line).collect(),
+            ..StockReceived::default()
         }));
         draft.settle();
         let levels = draft.levels(lines.iter().map(|line| &line.stock_key));
-        Ok(Answer::StockReceived(ReceiveStockResponse { receipt_id: receipt_id.to_string(), levels }))
+        Ok(Answer::StockReceived(ReceiveStockResponse {
+            receipt_id: receipt_id.to_string(),
+            levels,
+            exception_ids: Vec::new(),
+        }))
     }
 }
 
@@ -90,5 +95,6 @@ fn wire_line(line: &ReceiptLine) -> WireLine {
         quantity: line.quantity,
         condition: condition.into(),
         cost: Some(common::Money { currency_code: line.cost.currency.code().to_owned(), minor: line.cost.minor }),
+        ..WireLine::default()
     }
 }
