@@ -25,6 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/finance/v1/heads.proto",
         "stockmesh/raft/v1/log.proto",
         "stockmesh/raft/v1/transport.proto",
+        "stockmesh/raft/v1/replica.proto",
+        "stockmesh/coordinator/v1/members.proto",
     ];
     println!("cargo:rerun-if-changed=stockmesh");
     println!("cargo:rerun-if-changed=build.rs");

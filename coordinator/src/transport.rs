@@ -156,6 +156,7 @@ fn batch(handle: &Handle, first: Message, queue: &mut mpsc::Receiver<Message>) -
         incarnation: identity.incarnation,
         from_replica: identity.replica_id,
         messages: Vec::new(),
+        store_id: Vec::new(),
     };
     let (mut next, mut bytes) = (Some(first), 0);
     while let Some(message) = next {
@@ -250,6 +251,7 @@ fn read_pieces(
                 offset,
                 data: piece.into(),
                 crc32,
+                ..SendSnapshotRequest::default()
             })?;
             offset += bytes as u64;
             if bytes < PIECE_BYTES {

@@ -75,5 +75,5 @@ pub mod raft {
 /// The encoded `google.protobuf.FileDescriptorSet` of every file here, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/stockmesh.fds"));
 
-/// Highest feature level that this build speaks.
-pub const FEATURE_LEVEL: u32 = 1;
+/// Highest feature level that this build speaks. 1: the first release. 2: everything that came with log commands beyond 20.
+pub const FEATURE_LEVEL: u32 = 2;

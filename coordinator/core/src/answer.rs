@@ -102,6 +102,11 @@ pub enum Answer {
         /// The cell as it stands now.
         cell: api::Cell,
     },
+    /// What later releases can do is allowed.
+    FeatureLevelRaised {
+        /// Level in force.
+        level: u32,
+    },
     /// Promises of cells in shortfall were asked back.
     ShortfallsWorkedOff {
         /// Units that nodes were asked to cancel.

@@ -30,6 +30,7 @@ mod tests;
 pub mod validate;
 
 pub use answer::{Answer, Applied, Emitted, Fault, Notice};
+pub use apply::required_feature_level;
 pub use read::Page;
 pub use snapshot::{Snapshot, SnapshotChunk, SnapshotError};
 pub use state::{Counters, FeedStanding, State};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use stockmesh_coordinator_core::decide::{self, OrderDecision, Overlay};
-use stockmesh_coordinator_core::{Answer, State};
+use stockmesh_coordinator_core::{Answer, State, required_feature_level};
 use stockmesh_proto::FEATURE_LEVEL;
 use stockmesh_proto::raft::v1::{Command, LogEntry, command};
 use stockmesh_types::{Reason, Reject};
@@ -70,6 +70,8 @@ pub(super) struct Flight {
     waiters: Vec<Waiter>,
     proposed: BTreeMap<u64, Vec<Waiter>>,
     in_flight: usize,
+    /// The group's feature level; 0 before its first command.
+    level: u32,
 }
 
 impl Flight {
@@ -84,6 +86,11 @@ impl Flight {
 
     pub(super) fn is_empty(&self) -> bool {
         self.commands.is_empty()
+    }
+
+    /// The feature level that is in force: what needs a higher one is refused.
+    pub(super) fn allow(&mut self, level: u32) {
+        self.level = level;
     }
 
     /// Gathers a call's command.
@@ -127,6 +134,9 @@ impl Flight {
         principal: &stockmesh_types::Principal,
     ) -> bool {
         let Some(kind) = decide::next_step(state, &self.overlay, budget) else { return false };
+        if required_feature_level(&kind) > self.level {
+            return false;
+        }
         self.overlay.add(number, state, &kind);
         let command = Command { principal: Some(principal.into()), kind: Some(kind), ..Command::default() };
         self.gather(command, Waiter::Backlog);
@@ -134,6 +144,16 @@ impl Flight {
     }
 
     fn gather(&mut self, command: Command, waiter: Waiter) {
+        let needed = command.kind.as_ref().map_or(0, required_feature_level);
+        if self.level > 0 && needed > self.level {
+            let message = format!(
+                "this needs feature level {needed}, and the group's is {}: upgrade every replica, then raise it with \
+                 `cluster raise-level`",
+                self.level
+            );
+            waiter.give_up(&Reject::new(Reason::FeatureLevelTooLow, message));
+            return;
+        }
         self.bytes += command.encoded_len();
         self.commands.push(command);
         self.waiters.push(waiter);
@@ -143,7 +163,9 @@ impl Flight {
     pub(super) fn take_entry(&mut self, proposer: u64, number: u64, stamp_ms: i64) -> Vec<u8> {
         self.bytes = 0;
         let commands = std::mem::take(&mut self.commands);
-        LogEntry { feature_level: FEATURE_LEVEL, stamp_ms, proposer, proposal: number, commands }.encode_to_vec()
+        // A fresh group begins at what its first leader speaks; from then on only a command of its own raises the level.
+        let feature_level = if self.level == 0 { FEATURE_LEVEL } else { self.level };
+        LogEntry { feature_level, stamp_ms, proposer, proposal: number, commands }.encode_to_vec()
     }
 
     /// The entry was appended under this number.

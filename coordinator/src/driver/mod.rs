@@ -199,6 +199,7 @@ impl<P: Peers> Driver<P> {
             if ticked {
                 self.tick();
             }
+            self.flight.allow(self.machine.state().read().feature_level());
             for undecided in std::mem::take(&mut self.again) {
                 self.order(undecided);
             }

@@ -76,7 +76,9 @@ impl RaftService for Raft {
                     _ = shutdown.wait_for(|down| *down) => return,
                 };
                 // An end or an error of the stream: the peer dials again.
-                let Ok(Some(SendRequest { group, incarnation, from_replica: _, messages })) = next else { return };
+                let Ok(Some(SendRequest { group, incarnation, from_replica: _, messages, store_id: _ })) = next else {
+                    return;
+                };
                 if let Err(status) = check_group(&handle, group, incarnation) {
                     tracing::error!(group, incarnation, "refused Raft messages of another group or incarnation");
                     // The peer may be gone meanwhile.

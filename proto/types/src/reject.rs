@@ -148,6 +148,20 @@ reasons! {
     // 500-549: finance, continued.
     500 NotArchived "NOT_ARCHIVED" NotFound "Entries of this feed were posted before the archive began: finance has no copy.",
     501 ReaderTooSlow "READER_TOO_SLOW" ResourceExhausted "The client took no piece for too long, and the books are not held for it: ask again.",
+
+    // 570-589: replicas of a coordinator group.
+    570 UnknownMember "UNKNOWN_MEMBER" NotFound "The group has no such member.",
+    571 StoreReplaced "STORE_REPLACED" FailedPrecondition "The replica's disk is not the one that joined under its id: give it a new id.",
+    572 MemberRemoved "MEMBER_REMOVED" FailedPrecondition "The id belonged to a replica that was removed: it is never used again.",
+    573 MemberExists "MEMBER_EXISTS" AlreadyExists "A member with this id or address exists.",
+    574 MembersChanging "MEMBERS_CHANGING" Unavailable "Another change of members is under way: repeat when it is done.",
+    575 MemberBehind "MEMBER_BEHIND" FailedPrecondition "The learner has not caught up with the log, or was never met: promote it later.",
+    576 LastVoter "LAST_VOTER" FailedPrecondition "The change would leave the group without a voter.",
+    577 FeatureLevelTooLow "FEATURE_LEVEL_TOO_LOW" FailedPrecondition "The group's feature level does not allow this yet: raise it when every replica is upgraded.",
+    578 FeatureLevelNotSpoken "FEATURE_LEVEL_NOT_SPOKEN" FailedPrecondition "A member does not speak this feature level, or has not been heard of: upgrade it first.",
+    579 ClockOff "CLOCK_OFF" Unavailable "The leader's clock is off the majority's: another replica takes over.",
+    580 TooManySessions "TOO_MANY_SESSIONS" ResourceExhausted "This participant has too many streams open here.",
+    581 NotAVoter "NOT_A_VOTER" FailedPrecondition "The member does not vote: it can't do this.",
 }
 
 /// A business answer that says no.

@@ -13,12 +13,14 @@ mod create_items;
 mod emit;
 mod facts;
 mod initialize_group;
+mod raise_feature_level;
 mod range_items;
 mod recall_rights;
 mod register_node;
 mod remember;
 mod work_off_shortfalls;
 
+pub use self::raise_feature_level::required_feature_level;
 #[cfg(test)]
 pub(crate) use self::remember::MAX_REMEMBERED;
 use sha2::{Digest, Sha256};
@@ -159,6 +161,7 @@ impl Tx<'_> {
             command::Kind::ApplyFacts(facts) => self.apply_facts(facts),
             command::Kind::AcknowledgeFeed(acknowledge) => self.acknowledge_feed(acknowledge),
             command::Kind::WorkOffShortfalls(work) => self.work_off_shortfalls(work),
+            command::Kind::RaiseFeatureLevel(raise) => self.raise_feature_level(raise),
         }
     }
 }

@@ -60,7 +60,8 @@ impl Overlay {
             | command::Kind::ApplyFacts(_)
             | command::Kind::AcknowledgeFeed(_)
             | command::Kind::RecallRights(_)
-            | command::Kind::WorkOffShortfalls(_) => return,
+            | command::Kind::WorkOffShortfalls(_)
+            | command::Kind::RaiseFeatureLevel(_) => return,
         }
         for (key, node, units) in &taken {
             let list = self.by_key.entry(*key).or_default();

@@ -154,7 +154,7 @@ fn what_a_replica_does_not_understand_stops_it() {
     let next = world.index + 1;
     let cases = [
         (next, entry(1, vec![unknown]), Fault::UnknownCommand { index: next, position: 0 }),
-        (next, entry(2, Vec::new()), Fault::FeatureLevel { index: next, needed: 2, spoken: 1 }),
+        (next, entry(3, Vec::new()), Fault::FeatureLevel { index: next, needed: 3, spoken: 2 }),
         (world.index, entry(1, Vec::new()), Fault::OutOfOrder { expected: next, got: world.index }),
     ];
     for (index, entry, fault) in cases {

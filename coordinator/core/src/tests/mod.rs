@@ -4,6 +4,7 @@ mod audit;
 mod cancellation;
 mod determinism;
 mod facts;
+mod golden;
 mod group;
 mod network;
 mod node_model;
