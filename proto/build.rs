@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/feed/v1/facts.proto",
         "stockmesh/feed/v1/stock_facts.proto",
         "stockmesh/node/v1/node.proto",
+        "stockmesh/node/v1/store.proto",
+        "stockmesh/node/v1/recovery.proto",
         "stockmesh/node/v1/stock.proto",
         "stockmesh/node/v1/inbound.proto",
         "stockmesh/node/v1/counts.proto",

@@ -145,6 +145,14 @@ reasons! {
     400 UnknownEntity "UNKNOWN_ENTITY" NotFound "No such legal entity.",
     401 Unbalanced "UNBALANCED" InvalidArgument "Debits and credits differ.",
 
+    // 402-419: a node's store and its recovery.
+    402 NotRecovering "NOT_RECOVERING" FailedPrecondition "The node is not recovering, or not at this step of it.",
+    403 RecoveryUnderWay "RECOVERY_UNDER_WAY" FailedPrecondition "The recovery has begun, and goes on by itself.",
+    404 UnknownConsumer "UNKNOWN_CONSUMER" NotFound "The node's feed does not wait for such a consumer.",
+    405 ConsumerConfigured "CONSUMER_CONFIGURED" FailedPrecondition "The consumer stands in the node's config: take it out first.",
+    406 EntriesNotKept "ENTRIES_NOT_KEPT" FailedPrecondition "A consumer needs entries of a feed that are no longer kept.",
+    407 BackupUnderWay "BACKUP_UNDER_WAY" ResourceExhausted "A backup of the node is being taken: one at a time.",
+
     // 500-549: finance, continued.
     500 NotArchived "NOT_ARCHIVED" NotFound "Entries of this feed were posted before the archive began: finance has no copy.",
     501 ReaderTooSlow "READER_TOO_SLOW" ResourceExhausted "The client took no piece for too long, and the books are not held for it: ask again.",

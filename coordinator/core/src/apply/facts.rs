@@ -36,6 +36,9 @@ impl Tx<'_> {
             // The node's own movements: the cursor is all that the coordinator keeps of them.
             Fact::StockReceived(_)
             | Fact::AllocationAccepted(_)
+            // What the node says of its new epoch: the coordinator began it by its own command.
+            | Fact::EpochOpened(_)
+            | Fact::RecoveryEnded(_)
             | Fact::ItemPicked(_)
             | Fact::ItemPacked(_)
             | Fact::SoldAtCounter(_)

@@ -18,6 +18,8 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         Fact::ShipmentDispatched(shipment) => Some(shipment.lines.len()),
         Fact::StockReceived(_)
         | Fact::AllocationAccepted(_)
+        | Fact::EpochOpened(_)
+        | Fact::RecoveryEnded(_)
         | Fact::ItemPicked(_)
         | Fact::ItemPacked(_)
         | Fact::SoldAtCounter(_)

@@ -166,6 +166,9 @@ impl<R: Records> Books<R> {
             // Promises and work: nothing changes hands. The cursor moves on, and that is all.
             Fact::RightsGranted(_)
             | Fact::AllocationAccepted(_)
+            // The node's side of a new epoch; what was sealed finance hears from the coordinator.
+            | Fact::EpochOpened(_)
+            | Fact::RecoveryEnded(_)
             | Fact::ItemPicked(_)
             | Fact::ItemPacked(_)
             | Fact::CancellationAnswered(_)

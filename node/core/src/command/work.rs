@@ -186,9 +186,9 @@ impl Opened {
         cell.open += quantity;
         draft.meta.accepted += 1;
         let allocation = Allocation {
-            order_id,
+            order_id: order_id.clone(),
             line,
-            stock_key,
+            stock_key: stock_key.clone(),
             quantity,
             picked: 0,
             packed: 0,
@@ -200,7 +200,13 @@ impl Opened {
             number: draft.meta.accepted,
         };
         draft.put_allocation(id, allocation);
-        draft.say(Fact::AllocationAccepted(AllocationAccepted { allocation: Some(id.into()) }));
+        draft.say(Fact::AllocationAccepted(AllocationAccepted {
+            allocation: Some(id.into()),
+            order_id: order_id.to_string(),
+            line,
+            stock_key: Some((&stock_key).into()),
+            quantity,
+        }));
         Ok(())
     }
 }
