@@ -22,6 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/coordinator/v1/order_stream.proto",
         "stockmesh/coordinator/v1/availability_stream.proto",
         "stockmesh/coordinator/v1/network.proto",
+        "stockmesh/coordinator/v1/policy.proto",
+        "stockmesh/coordinator/v1/recovery.proto",
         "stockmesh/finance/v1/finance.proto",
         "stockmesh/finance/v1/archive.proto",
         "stockmesh/finance/v1/heads.proto",

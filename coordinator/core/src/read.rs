@@ -153,6 +153,7 @@ impl State {
             feed_seq: node.cursor.seq,
             work_acknowledged_seq: work.map(|work| work.acknowledged.seq).unwrap_or_default(),
             work_seq: work.map(|work| work.head.seq).unwrap_or_default(),
+            standing: api::NodeStanding::Unspecified.into(),
         }
     }
 
@@ -171,6 +172,7 @@ impl State {
             held: cell.held,
             free: cell.free(),
             shortfall_level: cell.level,
+            fenced: false,
         }
     }
 

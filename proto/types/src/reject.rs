@@ -128,6 +128,22 @@ reasons! {
     209 GroupExists "GROUP_EXISTS" AlreadyExists "The group was initialized before, with other data.",
     210 TooManyStockKeys "TOO_MANY_STOCK_KEYS" FailedPrecondition "The item would have more stock keys than one item may have.",
 
+    // 420-449: recovery of rights, at the coordinator.
+    420 SealBehind "SEAL_BEHIND" FailedPrecondition "The epoch to seal has entries that the coordinator lacks: push them first.",
+    421 SealAhead "SEAL_AHEAD" FailedPrecondition "The coordinator has more of the epoch than is to be sealed: replay it from finance's archive, or name the lost range.",
+    422 WelcomeNotReady "WELCOME_NOT_READY" Unavailable "The node's cells are still being restamped: repeat in a moment.",
+    423 StaleRecovery "STALE_RECOVERY" FailedPrecondition "The recovery id is not that of the node's present recovery.",
+    424 NodeLost "NODE_LOST" FailedPrecondition "Two people gave the node up as lost: reinstate it first.",
+    425 SamePerson "SAME_PERSON" PermissionDenied "This takes two people, and the same one asked twice.",
+    426 NotProposed "NOT_PROPOSED" FailedPrecondition "Nobody proposed this yet.",
+    427 TooManyRecoveries "TOO_MANY_RECOVERIES" ResourceExhausted "The node was recovered too often for every recovery id to be remembered.",
+    428 GroupRestoring "GROUP_RESTORING" Unavailable "The group was restored from a backup and waits for reports: repeat when they are in.",
+    429 PolicyChanged "POLICY_CHANGED" FailedPrecondition "The policies changed since the caller saw them: look again.",
+    430 NotRestoring "NOT_RESTORING" FailedPrecondition "The group is not being restored: it needs no reports.",
+    431 NodeRecovering "NODE_RECOVERING" FailedPrecondition "The node's epoch has just begun, and its cells are not restamped yet: repeat in a moment.",
+    432 ReportGap "REPORT_GAP" FailedPrecondition "A page of the report is missing before this one.",
+    433 TooMuchWork "TOO_MUCH_WORK" ResourceExhausted "Too much work of this kind waits already: repeat when it is done.",
+
     // 300-349: feeds.
     300 FeedGap "FEED_GAP" FailedPrecondition "Entries are missing before these.",
     301 FeedForked "FEED_FORKED" FailedPrecondition "The same sequence number came with another hash: the feed is halted.",

@@ -5,7 +5,8 @@
 use stockmesh_proto::convert::{self, allocation_id};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
-    AllocationDeclined, CancellationAnswered, ReturnReceived, RightsGranted, ShipmentDispatched, ShortfallReported,
+    AllocationDeclined, CancellationAnswered, RecallRequested, ReturnReceived, RightsGranted, ShipmentDispatched,
+    ShortfallReported,
 };
 use stockmesh_types::{Quantity, Reason, Reject};
 
@@ -33,6 +34,7 @@ impl Tx<'_> {
             Fact::CancellationAnswered(answer) => self.cancellation_answered(node, answer),
             Fact::ShortfallReported(shortfall) => self.shortfall_reported(node, shortfall),
             Fact::ReturnReceived(returned) => self.return_received(node, returned),
+            Fact::RecallRequested(recall) => self.recall_requested(node, recall),
             // The node's own movements: the cursor is all that the coordinator keeps of them.
             Fact::StockReceived(_)
             | Fact::AllocationAccepted(_)
@@ -60,6 +62,10 @@ impl Tx<'_> {
             | Fact::AllocationOpened(_)
             | Fact::CancellationRequested(_)
             | Fact::RightsReturned(_)
+            | Fact::GrantPolicySet(_)
+            | Fact::NodeEpochOpened(_)
+            | Fact::NodeRetired(_)
+            | Fact::DuplicatesAccepted(_)
             | Fact::NodeRegistered(_)
             | Fact::OrderPlaced(_)
             | Fact::OrderLineCancelled(_) => {
@@ -200,6 +206,17 @@ impl Tx<'_> {
             level,
         };
         self.applied.notices.push(notice);
+        Ok(())
+    }
+
+    /// Transition 8, as the counter asks: what is free goes back, up to what it lacks; for the rest it has its answer.
+    fn recall_requested(&mut self, node: u32, fact: &RecallRequested) -> Result<(), Stop> {
+        let RecallRequested { stock_key, quantity, reference: _ } = fact;
+        let wanted = total(*quantity, "quantity")?;
+        // A cell that was never granted has nothing to give back.
+        let key = stock_key.as_ref().and_then(|key| self.state.wire_key_index(key));
+        let Some(key) = key.filter(|key| self.state.cell(*key, node).is_some()) else { return Ok(()) };
+        self.change_cell(key, node, |cell| cell.returned += cell.free().min(wanted))?;
         Ok(())
     }
 

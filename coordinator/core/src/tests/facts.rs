@@ -4,8 +4,8 @@ use stockmesh_proto::common::v1::{AllocationId, ShortagePolicy};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
-    AllocationDeclined, CancellationAnswered, EntryBody, FeedEntry, ItemRanged, ReturnReceived, RightsGranted,
-    ShipmentDispatched, ShipmentLine, ShortfallReported, StockAdjusted,
+    AllocationDeclined, CancellationAnswered, EntryBody, FeedEntry, ItemRanged, RecallRequested, ReturnReceived,
+    RightsGranted, ShipmentDispatched, ShipmentLine, ShortfallReported, StockAdjusted,
 };
 use stockmesh_proto::raft::v1 as log;
 use stockmesh_proto::raft::v1::command::Kind;
@@ -211,4 +211,32 @@ fn batches_are_cut_at_256_cells_and_by_bytes() {
     let list = entries("n0", 1, vec![Some(granted(1)); 257]);
     let answer = push(&mut world, "n0", 1, &list).unwrap();
     assert!(matches!(answer, Answer::FactsApplied { applied: 256, refused: Some(_), .. }));
+}
+
+#[test]
+fn a_counter_gets_back_what_is_free_and_no_more() {
+    let mut world = World::with(1, 1);
+    let recall = |quantity| {
+        Fact::RecallRequested(RecallRequested { stock_key: Some(key("A")), quantity, reference: "till-1".into() })
+    };
+    // Nothing was ever granted: the counter had everything already.
+    world.fact("n0", recall(3)).unwrap();
+    assert_eq!(world.sent("node/n0").iter().filter(|fact| matches!(fact, Fact::RightsReturned(_))).count(), 0);
+    world.grant("n0", "A", 10);
+    world.place(&order("o", ShortagePolicy::Backorder, &[("A", 6)])).unwrap();
+    let mut told = Vec::new();
+    for (wanted, free) in [(1, 3), (5, 0), (2, 0)] {
+        world.fact("n0", recall(wanted)).unwrap();
+        assert_eq!(world.cell("A", "n0").free, free);
+        audit(&world.state);
+        told = world.sent("node/n0");
+        told.retain(|fact| matches!(fact, Fact::RightsReturned(_)));
+    }
+    let totals: Vec<i64> = told
+        .iter()
+        .map(|fact| if let Fact::RightsReturned(returned) = fact { returned.returned_total } else { 0 })
+        .collect();
+    assert_eq!(totals, [1, 4], "told once for each change, cumulatively");
+    assert_eq!(world.cell("A", "n0").open, 6);
+    assert_eq!(world.fact("n0", recall(-1)).unwrap_err().reason, Reason::InvalidValue);
 }

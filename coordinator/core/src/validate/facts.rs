@@ -14,6 +14,7 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         Fact::RightsGranted(_)
         | Fact::AllocationDeclined(_)
         | Fact::CancellationAnswered(_)
+        | Fact::RecallRequested(_)
         | Fact::ShortfallReported(_) => Some(1),
         Fact::ShipmentDispatched(shipment) => Some(shipment.lines.len()),
         Fact::StockReceived(_)
@@ -42,6 +43,10 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         | Fact::AllocationOpened(_)
         | Fact::CancellationRequested(_)
         | Fact::RightsReturned(_)
+        | Fact::GrantPolicySet(_)
+        | Fact::NodeEpochOpened(_)
+        | Fact::NodeRetired(_)
+        | Fact::DuplicatesAccepted(_)
         | Fact::NodeRegistered(_)
         | Fact::OrderPlaced(_)
         | Fact::OrderLineCancelled(_) => None,

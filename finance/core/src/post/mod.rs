@@ -189,6 +189,12 @@ impl<R: Records> Books<R> {
             | Fact::ExceptionResolved(_) => Ok(()),
             // Units leave with these: no node writes them before their posting rules are here.
             Fact::StockWrittenOff(_) | Fact::ReceiptDifferenceResolved(_) => Ok(()),
+            // Rights are no goods. What a node finds when it recounts, it tells by facts of its own.
+            Fact::RecallRequested(_)
+            | Fact::GrantPolicySet(_)
+            | Fact::NodeEpochOpened(_)
+            | Fact::NodeRetired(_)
+            | Fact::DuplicatesAccepted(_) => Ok(()),
         }
     }
 
