@@ -193,6 +193,7 @@ impl State {
             shipped: line.shipped,
             returned: line.returned,
             allocations: self.allocations_of(line.first_allocation),
+            expectations: Vec::new(),
         });
         api::OrderStatus {
             order: Some(Self::order_body(record)),

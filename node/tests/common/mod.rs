@@ -137,6 +137,7 @@ impl Coordinator {
             ship_to: None,
             customer: None,
             channel: "web".into(),
+            transfer: None,
         }));
     }
 

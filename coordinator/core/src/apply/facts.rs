@@ -66,9 +66,16 @@ impl Tx<'_> {
             | Fact::NodeEpochOpened(_)
             | Fact::NodeRetired(_)
             | Fact::DuplicatesAccepted(_)
+            | Fact::InboundAnnounced(_)
+            | Fact::InboundClosed(_)
+            | Fact::RefundDecided(_)
+            | Fact::ReturnAuthorised(_)
+            | Fact::InboundClaimed(_)
+            | Fact::ReturnAuthorisationClosed(_)
             | Fact::NodeRegistered(_)
             | Fact::OrderPlaced(_)
-            | Fact::OrderLineCancelled(_) => {
+            | Fact::OrderLineCancelled(_)
+            | Fact::RefundCommitted(_) => {
                 Err(Reject::new(Reason::UnknownFact, "not a node's fact").field("entries").into())
             }
         }

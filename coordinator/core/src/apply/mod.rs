@@ -162,6 +162,24 @@ impl Tx<'_> {
             command::Kind::AcknowledgeFeed(acknowledge) => self.acknowledge_feed(acknowledge),
             command::Kind::WorkOffShortfalls(work) => self.work_off_shortfalls(work),
             command::Kind::RaiseFeatureLevel(raise) => self.raise_feature_level(raise),
+            // In the contract, and not written by any release yet.
+            command::Kind::UpdateItems(_)
+            | command::Kind::AnnounceItems(_)
+            | command::Kind::CreatePurchaseOrder(_)
+            | command::Kind::AmendPurchaseOrder(_)
+            | command::Kind::ClosePurchaseOrder(_)
+            | command::Kind::RecordShipNotice(_)
+            | command::Kind::CreateTransfer(_)
+            | command::Kind::ReleaseTransfer(_)
+            | command::Kind::CancelTransfer(_)
+            | command::Kind::ChangeTransferDate(_)
+            | command::Kind::RequestRefund(_)
+            | command::Kind::AuthoriseReturn(_)
+            | command::Kind::CancelReturnAuthorisation(_)
+            | command::Kind::ResolveException(_)
+            | command::Kind::FindLateSupply(_) => {
+                Err(Fault::UnknownCommand { index: self.index, position: self.position }.into())
+            }
         }
     }
 }

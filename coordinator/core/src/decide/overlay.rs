@@ -61,7 +61,22 @@ impl Overlay {
             | command::Kind::AcknowledgeFeed(_)
             | command::Kind::RecallRights(_)
             | command::Kind::WorkOffShortfalls(_)
-            | command::Kind::RaiseFeatureLevel(_) => return,
+            | command::Kind::RaiseFeatureLevel(_)
+            | command::Kind::UpdateItems(_)
+            | command::Kind::AnnounceItems(_)
+            | command::Kind::CreatePurchaseOrder(_)
+            | command::Kind::AmendPurchaseOrder(_)
+            | command::Kind::ClosePurchaseOrder(_)
+            | command::Kind::RecordShipNotice(_)
+            | command::Kind::CreateTransfer(_)
+            | command::Kind::ReleaseTransfer(_)
+            | command::Kind::CancelTransfer(_)
+            | command::Kind::ChangeTransferDate(_)
+            | command::Kind::RequestRefund(_)
+            | command::Kind::AuthoriseReturn(_)
+            | command::Kind::CancelReturnAuthorisation(_)
+            | command::Kind::ResolveException(_)
+            | command::Kind::FindLateSupply(_) => return,
         }
         for (key, node, units) in &taken {
             let list = self.by_key.entry(*key).or_default();

@@ -82,6 +82,7 @@ impl Tx<'_> {
             ship_to: order.ship_to.clone(),
             customer: order.customer.clone(),
             channel: order.channel.clone(),
+            transfer: None,
         };
         let destination = to.destination;
         self.emit(destination, Fact::AllocationOpened(fact));

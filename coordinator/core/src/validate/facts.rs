@@ -47,9 +47,16 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         | Fact::NodeEpochOpened(_)
         | Fact::NodeRetired(_)
         | Fact::DuplicatesAccepted(_)
+        | Fact::InboundAnnounced(_)
+        | Fact::InboundClosed(_)
+        | Fact::RefundDecided(_)
+        | Fact::ReturnAuthorised(_)
+        | Fact::InboundClaimed(_)
+        | Fact::ReturnAuthorisationClosed(_)
         | Fact::NodeRegistered(_)
         | Fact::OrderPlaced(_)
-        | Fact::OrderLineCancelled(_) => None,
+        | Fact::OrderLineCancelled(_)
+        | Fact::RefundCommitted(_) => None,
     }
 }
 

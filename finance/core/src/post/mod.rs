@@ -195,6 +195,15 @@ impl<R: Records> Books<R> {
             | Fact::NodeEpochOpened(_)
             | Fact::NodeRetired(_)
             | Fact::DuplicatesAccepted(_) => Ok(()),
+            // What nodes are told to expect and to allow: nothing has moved yet.
+            Fact::InboundAnnounced(_)
+            | Fact::InboundClosed(_)
+            | Fact::RefundDecided(_)
+            | Fact::ReturnAuthorised(_)
+            | Fact::InboundClaimed(_)
+            | Fact::ReturnAuthorisationClosed(_) => Ok(()),
+            // No coordinator commits refunds yet.
+            Fact::RefundCommitted(_) => Ok(()),
         }
     }
 
