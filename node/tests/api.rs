@@ -80,6 +80,7 @@ fn sale(n: u64) -> SellAtCounterRequest {
             stock_key: stock_key("A"),
             quantity: 1,
             price: Some(wire::LinePrice { sales_minor: 500, ..Default::default() }),
+            ..Default::default()
         }],
         tender: wire::Tender::Cash.into(),
         sold_time_ms: 0,
@@ -178,7 +179,7 @@ fn what_is_wrong_with_the_others_is_named() {
         let ship = |n, quantity| ShipItemsRequest {
             node: node(),
             request_id: id(61),
-            lines: vec![ShipLine { allocation: Some(allocation(n).into()), quantity }],
+            lines: vec![ShipLine { allocation: Some(allocation(n).into()), quantity, ..Default::default() }],
             ..Default::default()
         };
         let refused = refusal(api.ship_items(Request::new(ship(9, 1))).await);
@@ -195,6 +196,7 @@ fn what_is_wrong_with_the_others_is_named() {
             quantity: 1,
             sale_id: sale.into(),
             sale_node: sale_node.into(),
+            ..Default::default()
         };
         for (request, reason, field) in [
             (goods("", 0, "", ""), Reason::MissingField, "order_id"),
@@ -211,6 +213,7 @@ fn what_is_wrong_with_the_others_is_named() {
             return_id: "ret-1".into(),
             quantity: 1,
             disposition: disposition.into(),
+            ..Default::default()
         };
         let refused = refusal(api.inspect_return(Request::new(inspect(feed::Disposition::Refurbish))).await);
         assert_eq!(refused, (Some(Reason::NotInThisRelease), "disposition".to_owned()));
@@ -272,7 +275,7 @@ fn work_is_listed_picked_packed_and_shipped() {
         let ship = ShipItemsRequest {
             node: node.clone(),
             request_id: id(72),
-            lines: vec![ShipLine { allocation: work, quantity: 3 }],
+            lines: vec![ShipLine { allocation: work, quantity: 3, ..Default::default() }],
             ..Default::default()
         };
         let shipped = api.ship_items(Request::new(ship)).await.unwrap().into_inner();

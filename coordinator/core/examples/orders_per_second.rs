@@ -154,7 +154,8 @@ fn main() {
                 let item = cumulative.partition_point(|sum| *sum < at).min(items - 1);
                 let price = wire::LinePrice { sales_minor: 1_000, ..Default::default() };
                 let quantity = 1 + random.below(3) as i64;
-                wire::OrderLine { line, stock_key: Some(key(&format!("SKU-{item:06}"))), quantity, price: Some(price) }
+                let stock_key = Some(key(&format!("SKU-{item:06}")));
+                wire::OrderLine { line, stock_key, quantity, price: Some(price), ..Default::default() }
             };
             wire::Order {
                 order_id: format!("ORD-{n:09}"),

@@ -113,6 +113,7 @@ pub(super) fn lines(
             stock_key: Some(key(item)),
             quantity: *quantity,
             price: Some(wire::LinePrice { sales_minor, discount_minor: 0, manufacturer_coupon_minor: 0, taxes }),
+            allow_substitution: false,
         });
     }
     Ok(lines)
@@ -198,6 +199,9 @@ struct LineFile {
     owner: String,
     #[serde(default)]
     shelf_life_class: String,
+    /// The customer takes a substitute of the item.
+    #[serde(default)]
+    allow_substitution: bool,
     quantity: i64,
     sales_minor: i64,
     #[serde(default)]
@@ -291,6 +295,7 @@ impl LineFile {
                 manufacturer_coupon_minor: self.manufacturer_coupon_minor,
                 taxes,
             }),
+            allow_substitution: self.allow_substitution,
         })
     }
 }

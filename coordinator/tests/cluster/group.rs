@@ -252,6 +252,7 @@ pub(crate) fn order(id: &str, item: &str, quantity: i64) -> wire::Order {
             stock_key: Some(key(item)),
             quantity,
             price: Some(wire::LinePrice { sales_minor: 100, ..wire::LinePrice::default() }),
+            ..wire::OrderLine::default()
         }],
         shortage_policy: wire::ShortagePolicy::Backorder.into(),
         payment_terms: wire::PaymentTerms::Prepaid.into(),

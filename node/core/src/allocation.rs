@@ -80,6 +80,7 @@ impl Allocation {
             state: self.state().into(),
             ship_to: self.ship_to.clone(),
             accepted_time_ms: self.accepted_time.0,
+            ..Task::default()
         }
     }
 }

@@ -294,6 +294,8 @@ values!(DeclineArg => feed::DeclineReason {
     Damaged,
     /// There, but not to be done
     NoCapacity,
+    /// There, and the site is closed
+    Closed,
 });
 values!(AdjustArg => feed::AdjustReason {
     /// A count differed

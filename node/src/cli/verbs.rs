@@ -161,6 +161,7 @@ impl ReturnStep {
                     quantity,
                     sale_id: sale.unwrap_or_default(),
                     sale_node,
+                    ..Default::default()
                 };
                 let done = call!(client, receive_return, request);
                 client.levels("return_id", &done.return_id, done.level.as_slice());
@@ -173,6 +174,7 @@ impl ReturnStep {
                     return_id: return_id.clone(),
                     quantity,
                     disposition: disposition.wire(),
+                    ..Default::default()
                 };
                 client.levels("return_id", &return_id, call!(client, inspect_return, request).level.as_slice());
             }
@@ -187,8 +189,11 @@ async fn ship_lines(
     order: Option<String>,
 ) -> Result<Vec<ShipLine>, Failure> {
     let Some(order) = order else {
-        let line =
-            |line: AllocationLine| ShipLine { allocation: Some(line.allocation.into()), quantity: line.quantity };
+        let line = |line: AllocationLine| ShipLine {
+            allocation: Some(line.allocation.into()),
+            quantity: line.quantity,
+            ..Default::default()
+        };
         return Ok(lines.into_iter().map(line).collect());
     };
     let open = client.all_tasks(true, order.clone(), 200).await?;
@@ -196,8 +201,11 @@ async fn ship_lines(
         let nothing = anyhow::anyhow!("nothing is left to ship of order {order} here: see `tasks --order {order}`");
         return Err(Failure::Other(nothing));
     }
-    let line =
-        |task: Task| ShipLine { allocation: task.allocation, quantity: task.quantity - task.shipped - task.cancelled };
+    let line = |task: Task| ShipLine {
+        allocation: task.allocation,
+        quantity: task.quantity - task.shipped - task.cancelled,
+        ..Default::default()
+    };
     Ok(open.into_iter().map(line).collect())
 }
 
@@ -235,5 +243,10 @@ fn sale_line(line: &GoodsLine, currency: Currency, tax: Option<&Tax>) -> Result<
     };
     let taxes = tax.map(tax_line).transpose()?.into_iter().collect();
     let price = common::LinePrice { sales_minor, discount_minor: 0, manufacturer_coupon_minor: 0, taxes };
-    Ok(feed::CounterSaleLine { stock_key: wire(&line.stock_key), quantity: line.quantity, price: Some(price) })
+    Ok(feed::CounterSaleLine {
+        stock_key: wire(&line.stock_key),
+        quantity: line.quantity,
+        price: Some(price),
+        units: Vec::new(),
+    })
 }

@@ -138,6 +138,7 @@ impl Coordinator {
             customer: None,
             channel: "web".into(),
             transfer: None,
+            ..Default::default()
         }));
     }
 

@@ -66,7 +66,7 @@ fn right() -> DemoResult {
         allocations: vec![allocation],
         ..OrderLineStatus::default()
     };
-    let lines = vec![OrderLine { line: 1, stock_key: key(), quantity: 3, price: Some(price) }];
+    let lines = vec![OrderLine { line: 1, stock_key: key(), quantity: 3, price: Some(price), ..Default::default() }];
     let wire = Order { order_id: "o1".into(), lines, ..Order::default() };
     let mut journal = Journal::default();
     journal.add(entry(1, "receipt.opening/1", 1, &[("Assets:Inventory:Dc-1", 60), ("Equity:OpeningBalances", -60)]));

@@ -99,6 +99,7 @@ async fn take(context: &Context, planned: usize, back: &StreamReturn) -> Result<
         quantity,
         sale_id,
         sale_node,
+        ..Default::default()
     };
     let answer = context.clients.receive_return(request).await;
     answer.tried(format!("return {} can't be taken at {}", back.return_id, bought.node))?;
@@ -109,6 +110,7 @@ async fn take(context: &Context, planned: usize, back: &StreamReturn) -> Result<
         return_id: back.return_id.clone(),
         quantity,
         disposition: if resale { Disposition::Resale } else { Disposition::WriteOff }.into(),
+        ..Default::default()
     };
     let answer = context.clients.inspect_return(request).await;
     answer.tried(format!("return {} can't be inspected at {}", back.return_id, bought.node))?;

@@ -63,6 +63,7 @@ pub fn order_of(context: &Context, order: &StreamOrder) -> Order {
         stock_key: Some(context.stock_key(line.item)),
         quantity: line.quantity,
         price: Some(line.price.clone()),
+        ..Default::default()
     });
     Order {
         order_id: order.order_id.clone(),
@@ -149,6 +150,7 @@ async fn sell(context: &Context, event: usize, sale: &Counter, intended: Instant
         stock_key: Some(context.stock_key(line.item)),
         quantity: line.quantity,
         price: Some(line.price.clone()),
+        ..Default::default()
     });
     let tender = if context.draw(&sale.sale_id).is_multiple_of(3) { Tender::Cash } else { Tender::Card };
     let request = SellAtCounterRequest {

@@ -170,7 +170,7 @@ impl<'a> Worker<'a> {
     async fn ship(&self, order_id: &str, tasks: &[Task], partial: bool) -> Result<(), CallError> {
         let mut lines: Vec<ShipLine> = tasks
             .iter()
-            .map(|task| ShipLine { allocation: task.allocation, quantity: left_of(task) })
+            .map(|task| ShipLine { allocation: task.allocation, quantity: left_of(task), ..Default::default() })
             .filter(|line| line.quantity > 0)
             .collect();
         if partial {

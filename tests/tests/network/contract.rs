@@ -337,6 +337,7 @@ fn bad_stock(cases: &mut Cases) {
             stock_key: Some(key_of(ITEM)),
             quantity,
             price: Some(price(quantity.max(1), 10)),
+            ..Default::default()
         }],
         tender: Tender::Card.into(),
         sold_time_ms: 0,
@@ -365,6 +366,7 @@ fn bad_stock(cases: &mut Cases) {
         return_id: "NO-SUCH-RETURN".into(),
         quantity: 1,
         disposition: Disposition::Resale.into(),
+        ..Default::default()
     };
     refuse!(cases, "inspecting no return", "UNKNOWN_RETURN", inspect_return, inspect);
 }

@@ -83,7 +83,12 @@ async fn an_order_walks_through_the_network_into_the_books() {
         request_id: new_request_id(),
         sale_id: "TILL-1".into(),
         currency_code: "GBP".into(),
-        lines: vec![CounterSaleLine { stock_key: Some(key_of(MUG)), quantity: 2, price: Some(price(2, 1100)) }],
+        lines: vec![CounterSaleLine {
+            stock_key: Some(key_of(MUG)),
+            quantity: 2,
+            price: Some(price(2, 1100)),
+            ..Default::default()
+        }],
         tender: Tender::Cash.into(),
         sold_time_ms: 0,
     };
@@ -109,6 +114,7 @@ async fn an_order_walks_through_the_network_into_the_books() {
         return_id: "RET-1".into(),
         quantity: 1,
         disposition: Disposition::Resale.into(),
+        ..Default::default()
     };
     clients.inspect_return(inspect).await.unwrap();
     assert_eq!(world.level("dc-1", MUG).await.on_hand, on_hand + 1);

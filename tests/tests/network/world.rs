@@ -283,6 +283,7 @@ pub fn web_order(order_id: &str, lines: &[(&str, i64)]) -> Order {
         stock_key: Some(key_of(item)),
         quantity: *quantity,
         price: Some(price(*quantity, 1000)),
+        ..Default::default()
     });
     Order {
         order_id: order_id.to_owned(),
@@ -307,7 +308,7 @@ pub fn shipment(node: &str, task: &Task, quantity: i64) -> ShipItemsRequest {
         node: node.to_owned(),
         request_id: new_request_id(),
         shipment_id: String::new(),
-        lines: vec![ShipLine { allocation: task.allocation, quantity }],
+        lines: vec![ShipLine { allocation: task.allocation, quantity, ..Default::default() }],
         carrier: "post".into(),
         tracking: String::new(),
     }

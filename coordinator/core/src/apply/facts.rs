@@ -2,11 +2,12 @@
 //!
 //! Counters are cumulative and absolute, merged by maximum: a fact that comes twice changes nothing the second time.
 
+use stockmesh_proto::common::v1::CancelReason;
 use stockmesh_proto::convert::{self, allocation_id};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
-    AllocationDeclined, CancellationAnswered, RecallRequested, ReturnReceived, RightsGranted, ShipmentDispatched,
-    ShortfallReported,
+    AllocationDeclined, CancellationAnswered, DeclineReason, RecallRequested, ReturnReceived, RightsGranted,
+    ShipmentDispatched, ShortfallReported, TransferShipped,
 };
 use stockmesh_types::{Quantity, Reason, Reject};
 
@@ -24,6 +25,22 @@ fn total(value: Quantity, field: &str) -> Result<Quantity, Reject> {
     Err(Reject::new(Reason::InvalidValue, format!("{field} is {value}, and must be 0 to {MAX_TOTAL}")).field(field))
 }
 
+/// Why units that a node declined are cancelled on their order, where another node would be no help.
+fn cancelled_for_good(reason: i32) -> Option<CancelReason> {
+    match DeclineReason::try_from(reason) {
+        Ok(DeclineReason::PickupExpired) => Some(CancelReason::PickupExpired),
+        Ok(DeclineReason::CatchWeight) => Some(CancelReason::CatchWeight),
+        Ok(
+            DeclineReason::Unspecified
+            | DeclineReason::NotFound
+            | DeclineReason::Damaged
+            | DeclineReason::NoCapacity
+            | DeclineReason::Closed,
+        )
+        | Err(_) => None,
+    }
+}
+
 impl Tx<'_> {
     /// Applies one fact, or refuses it and changes nothing.
     pub(super) fn apply_fact(&mut self, node: u32, fact: &Fact) -> Result<(), Stop> {
@@ -35,6 +52,7 @@ impl Tx<'_> {
             Fact::ShortfallReported(shortfall) => self.shortfall_reported(node, shortfall),
             Fact::ReturnReceived(returned) => self.return_received(node, returned),
             Fact::RecallRequested(recall) => self.recall_requested(node, recall),
+            Fact::TransferShipped(transfer) => self.transfer_shipped(node, transfer),
             // The node's own movements: the cursor is all that the coordinator keeps of them.
             Fact::StockReceived(_)
             | Fact::AllocationAccepted(_)
@@ -56,7 +74,22 @@ impl Tx<'_> {
             | Fact::BinsChanged(_)
             | Fact::ExceptionRaised(_)
             | Fact::ExceptionResolved(_)
-            | Fact::StockAdjusted(_) => Ok(()),
+            | Fact::StockAdjusted(_)
+            | Fact::SaleRecorded(_)
+            | Fact::SaleVoided(_)
+            | Fact::CounterRefundPaid(_)
+            | Fact::FulfillmentHeld(_)
+            | Fact::FulfillmentResumed(_)
+            | Fact::WaveCreated(_)
+            | Fact::PickupStaged(_)
+            | Fact::PickupClosed(_)
+            | Fact::KitsConverted(_)
+            | Fact::DispositionFinished(_) => Ok(()),
+            // Transfers, refunds and labour are not kept here yet: nothing that is promised depends on them.
+            Fact::TransferReceived(_)
+            | Fact::RefundRequested(_)
+            | Fact::RefundPaidOffline(_)
+            | Fact::CapacityReported(_) => Ok(()),
             // Never a node's: `apply_facts` has stopped at them before.
             Fact::ItemRanged(_)
             | Fact::AllocationOpened(_)
@@ -118,11 +151,35 @@ impl Tx<'_> {
         let mut lines = Vec::with_capacity(fact.lines.len());
         for (n, line) in fact.lines.iter().enumerate() {
             let at = |reject: Reject| reject.within(&format!("lines[{n}]"));
-            let index = self.fact_allocation(node, &line.allocation).map_err(at)?;
-            let shipped = total(line.shipped_total, "shipped_total").map_err(at)?;
-            self.fits(index, shipped, 0, "shipped_total").map_err(at)?;
-            lines.push((index, shipped));
+            lines.push(self.shipped_line(node, &line.allocation, line.shipped_total).map_err(at)?);
         }
+        self.ship_lines(lines)
+    }
+
+    /// Transition 11: an allocation whose customer is a node spends its rights when it is shipped, as any other.
+    fn transfer_shipped(&mut self, node: u32, fact: &TransferShipped) -> Result<(), Stop> {
+        let mut lines = Vec::with_capacity(fact.lines.len());
+        for (n, line) in fact.lines.iter().enumerate() {
+            let at = |reject: Reject| reject.within(&format!("lines[{n}]"));
+            lines.push(self.shipped_line(node, &line.allocation, line.shipped_total).map_err(at)?);
+        }
+        self.ship_lines(lines)
+    }
+
+    /// The allocation of a line that left, and its cumulative units, checked against I5.
+    fn shipped_line(
+        &self,
+        node: u32,
+        allocation: &Option<stockmesh_proto::common::v1::AllocationId>,
+        shipped_total: Quantity,
+    ) -> Result<(u32, Quantity), Reject> {
+        let index = self.fact_allocation(node, allocation)?;
+        let shipped = total(shipped_total, "shipped_total")?;
+        self.fits(index, shipped, 0, "shipped_total")?;
+        Ok((index, shipped))
+    }
+
+    fn ship_lines(&mut self, lines: Vec<(u32, Quantity)>) -> Result<(), Stop> {
         for (index, shipped) in lines {
             self.ship(index, shipped)?;
         }
@@ -156,7 +213,7 @@ impl Tx<'_> {
 
     /// Transition 7: a decline frees what is there, and returns what is lost.
     fn allocation_declined(&mut self, node: u32, fact: &AllocationDeclined) -> Result<(), Stop> {
-        let AllocationDeclined { allocation, cancelled_total, lost_total, reason: _, stock_key: _, lost_quantity: _ } =
+        let AllocationDeclined { allocation, cancelled_total, lost_total, reason, stock_key: _, lost_quantity: _ } =
             fact;
         let index = self.fact_allocation(node, allocation)?;
         self.cancelled(index, *cancelled_total, *lost_total)?;
@@ -166,6 +223,7 @@ impl Tx<'_> {
             lost_total: *lost_total,
             declined: *cancelled_total > before,
             answers: None,
+            for_good: cancelled_for_good(*reason),
         };
         self.settle(index, &word)?;
         let quantity = self.state.allocations[index].cancelled - before;
@@ -186,6 +244,7 @@ impl Tx<'_> {
             lost_total: *lost_total,
             declined: false,
             answers: Some(total(*requested_total, "requested_total")?),
+            for_good: None,
         };
         self.settle(index, &word)
     }

@@ -95,7 +95,9 @@ fn wanted(state: &State, overlay: &Overlay, order: &Order) -> Result<(Vec<Wanted
     let mut wanted: Vec<Wanted> = Vec::with_capacity(order.lines.len());
     let mut need_of_line = Vec::with_capacity(order.lines.len());
     let mut by_key: Vec<(u32, usize)> = Vec::with_capacity(order.lines.len());
-    for (n, OrderLine { line: _, stock_key, quantity, price: _ }) in order.lines.iter().enumerate() {
+    for (n, OrderLine { line: _, stock_key, quantity, price: _, allow_substitution: _ }) in
+        order.lines.iter().enumerate()
+    {
         let path = || format!("order.lines[{n}].stock_key");
         let stock_key = required(stock_key, "stock_key").map_err(|reject| reject.field(path()))?;
         let item = state.known_item(&stock_key.item, "item").map_err(|reject| reject.within(&path()))?;

@@ -28,6 +28,8 @@ pub(crate) struct Cancelled {
     pub declined: bool,
     /// The cumulative amount asked that this answers.
     pub answers: Option<Quantity>,
+    /// The customer does not get the units elsewhere either: they are cancelled on the order, not sourced anew.
+    pub for_good: Option<CancelReason>,
 }
 
 impl Tx<'_> {
@@ -83,6 +85,7 @@ impl Tx<'_> {
             customer: order.customer.clone(),
             channel: order.channel.clone(),
             transfer: None,
+            allow_substitution: allows_substitution(order, record.line),
         };
         let destination = to.destination;
         self.emit(destination, Fact::AllocationOpened(fact));
@@ -118,7 +121,7 @@ impl Tx<'_> {
     /// Units cancelled for whatever reason first fill the customer's open request, then the broken promise's; only what
     /// is left is sourced anew. Lost units, and those of a broken promise, go to `returned`, never through `free`.
     pub(crate) fn settle(&mut self, allocation: u32, word: &Cancelled) -> Result<(), Stop> {
-        let Cancelled { cancelled_total, lost_total, declined, answers } = *word;
+        let Cancelled { cancelled_total, lost_total, declined, answers, for_good } = *word;
         let record = &mut self.state.allocations[allocation];
         let units = (cancelled_total - record.cancelled).max(0);
         let lost = (lost_total - record.lost).clamp(0, units);
@@ -151,7 +154,10 @@ impl Tx<'_> {
             self.set_excludes(line);
         }
         self.cancel_for_good(line, for_customer, CancelReason::Customer);
-        self.source_anew(line, units - for_customer);
+        match for_good {
+            Some(reason) => self.cancel_for_good(line, units - for_customer, reason),
+            None => self.source_anew(line, units - for_customer),
+        }
         self.break_promises(key, node)?;
         Ok(())
     }
@@ -178,6 +184,13 @@ impl Tx<'_> {
         record.later_in_cell = NONE;
         Ok(())
     }
+}
+
+/// Whether a line of an order takes a substitute. Most orders number their lines from 1 in order: looked at there first.
+fn allows_substitution(order: &Order, line: u32) -> bool {
+    let place = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+    let there = order.lines.get(place).filter(|found| found.line == line);
+    there.or_else(|| order.lines.iter().find(|found| found.line == line)).is_some_and(|found| found.allow_substitution)
 }
 
 /// What was asked beyond the units still open can't be answered any more: they are gone. Gives the broken promise's part.

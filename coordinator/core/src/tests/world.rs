@@ -225,6 +225,7 @@ pub fn order(id: &str, policy: wire::ShortagePolicy, lines: &[(&str, i64)]) -> w
         stock_key: Some(key(item)),
         quantity: *quantity,
         price: Some(wire::LinePrice { sales_minor: 100 * quantity, ..Default::default() }),
+        ..Default::default()
     };
     wire::Order {
         order_id: id.into(),

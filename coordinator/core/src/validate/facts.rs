@@ -17,6 +17,7 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         | Fact::RecallRequested(_)
         | Fact::ShortfallReported(_) => Some(1),
         Fact::ShipmentDispatched(shipment) => Some(shipment.lines.len()),
+        Fact::TransferShipped(transfer) => Some(transfer.lines.len()),
         Fact::StockReceived(_)
         | Fact::AllocationAccepted(_)
         | Fact::EpochOpened(_)
@@ -37,7 +38,21 @@ pub(crate) fn cells_of(fact: &Fact) -> Option<usize> {
         | Fact::BinsChanged(_)
         | Fact::ExceptionRaised(_)
         | Fact::ExceptionResolved(_)
-        | Fact::StockAdjusted(_) => Some(0),
+        | Fact::StockAdjusted(_)
+        | Fact::TransferReceived(_)
+        | Fact::RefundRequested(_)
+        | Fact::RefundPaidOffline(_)
+        | Fact::SaleRecorded(_)
+        | Fact::SaleVoided(_)
+        | Fact::CounterRefundPaid(_)
+        | Fact::FulfillmentHeld(_)
+        | Fact::FulfillmentResumed(_)
+        | Fact::WaveCreated(_)
+        | Fact::CapacityReported(_)
+        | Fact::PickupStaged(_)
+        | Fact::PickupClosed(_)
+        | Fact::KitsConverted(_)
+        | Fact::DispositionFinished(_) => Some(0),
         // Not a node's facts.
         Fact::ItemRanged(_)
         | Fact::AllocationOpened(_)

@@ -176,7 +176,29 @@ impl<R: Records> Books<R> {
             | Fact::ItemRanged(_)
             | Fact::AllocationOpened(_)
             | Fact::CancellationRequested(_)
-            | Fact::RightsReturned(_) => Ok(()),
+            | Fact::RightsReturned(_)
+            | Fact::RefundRequested(_)
+            | Fact::FulfillmentHeld(_)
+            | Fact::FulfillmentResumed(_)
+            | Fact::WaveCreated(_)
+            | Fact::CapacityReported(_)
+            | Fact::PickupStaged(_)
+            | Fact::PickupClosed(_) => Ok(()),
+            // A sale is a sale, whoever spoke first.
+            Fact::SaleRecorded(fact) => match &fact.sale {
+                Some(sale) => self.sold_at_counter(incoming, sale),
+                None => Err(Reject::new(Reason::MissingField, "the record names no sale").field("sale").into()),
+            },
+            // Known to the contract, and not posted yet: set apart for a person, never passed over in silence.
+            Fact::TransferShipped(_)
+            | Fact::TransferReceived(_)
+            | Fact::RefundPaidOffline(_)
+            | Fact::SaleVoided(_)
+            | Fact::CounterRefundPaid(_)
+            | Fact::KitsConverted(_)
+            | Fact::DispositionFinished(_) => {
+                Err(Reject::new(Reason::NotInThisRelease, "the fact is not posted in this release").into())
+            }
             // Units change condition or place and keep their cost; a count's differences come as StockAdjusted.
             Fact::StockMoved(_)
             | Fact::StockPutAway(_)

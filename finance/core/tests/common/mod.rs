@@ -166,6 +166,7 @@ pub fn ordered(id: &str, terms: wire::PaymentTerms, lines: &[(&str, i64, Option<
         stock_key: key(item),
         quantity: *quantity,
         price: price.clone(),
+        ..Default::default()
     });
     Fact::OrderPlaced(feed::OrderPlaced {
         order: Some(wire::Order {
@@ -187,6 +188,7 @@ pub fn shipped(id: &str, order: &str, lines: &[(u32, &str, i64)]) -> Fact {
         stock_key: key(item),
         quantity: *quantity,
         shipped_total: 0,
+        ..Default::default()
     });
     Fact::ShipmentDispatched(feed::ShipmentDispatched {
         shipment_id: id.into(),
@@ -210,6 +212,7 @@ pub fn sold(id: &str, tender: wire::Tender, lines: &[(&str, i64, Option<wire::Li
         stock_key: key(item),
         quantity: *quantity,
         price: price.clone(),
+        ..Default::default()
     });
     Fact::SoldAtCounter(feed::SoldAtCounter {
         sale_id: id.into(),
@@ -248,6 +251,7 @@ pub fn inspected(id: &str, item: &str, quantity: i64, disposition: feed::Disposi
         stock_key: key(item),
         quantity,
         disposition: disposition.into(),
+        ..Default::default()
     })
 }
 

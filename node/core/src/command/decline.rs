@@ -47,7 +47,11 @@ impl DeclineAllocation {
                 cell.damaged += lost;
                 lost
             }
-            DeclineReason::NoCapacity | DeclineReason::Unspecified => 0,
+            DeclineReason::NoCapacity
+            | DeclineReason::Closed
+            | DeclineReason::PickupExpired
+            | DeclineReason::CatchWeight
+            | DeclineReason::Unspecified => 0,
         };
         let allocation = draft.allocation(id)?;
         allocation.cancelled += quantity;

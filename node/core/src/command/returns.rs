@@ -66,6 +66,7 @@ impl ReceiveReturn {
             quantity,
             sale_id,
             sale_node,
+            ..feed::ReturnReceived::default()
         }));
         let level = Some(draft.level(&stock_key));
         Ok(Answer::ReturnReceived(ReceiveReturnResponse { return_id: return_id.to_string(), level }))
@@ -121,6 +122,7 @@ impl InspectReturn {
             stock_key: Some((&stock_key).into()),
             quantity,
             disposition: disposition.into(),
+            ..feed::ReturnInspected::default()
         }));
         draft.settle();
         Ok(Answer::ReturnInspected(InspectReturnResponse { level: Some(draft.level(&stock_key)) }))

@@ -54,6 +54,7 @@ impl SellAtCounter {
             stock_key: Some((&line.stock_key).into()),
             quantity: line.quantity,
             price: Some(line.price),
+            units: Vec::new(),
         };
         draft.say(Fact::SoldAtCounter(SoldAtCounter {
             sale_id: sale_id.to_string(),

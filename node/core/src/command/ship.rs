@@ -62,6 +62,7 @@ impl ShipItems {
             lines: shipped,
             carrier,
             tracking,
+            pickup: None,
         }));
         draft.settle();
         let tasks = lines.iter().map(|line| draft.task(line.allocation)).collect::<Result<_, _>>()?;
@@ -91,6 +92,8 @@ fn leave(draft: &mut Draft<'_>, line: ShipLine) -> Result<ShipmentLine, Reject> 
         stock_key: Some((&stock_key).into()),
         quantity,
         shipped_total,
+        substituted_for: None,
+        units: Vec::new(),
     })
 }
 
