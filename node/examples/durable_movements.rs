@@ -6,10 +6,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use std::sync::Arc;
+
 use stockmesh_node::actor::{NodeHandle, start};
 use stockmesh_node::engine::open;
 use stockmesh_node::store::space::disk;
-use stockmesh_node::store::{MarkerFile, SledStore, StoreHandle};
+use stockmesh_node::store::{MarkerFile, SledStore, Store};
+use stockmesh_node::writer::{self, Parts};
 use stockmesh_node_core::command::{Command, ReceiptLine, ReceiveStock, ReceivedCondition};
 use stockmesh_node_core::{BodyHash, GrantPolicy, Identity, RequestStamp};
 use stockmesh_proto::entry::Head;
@@ -50,12 +53,20 @@ async fn measure(dir: &std::path::Path, callers: usize) -> anyhow::Result<(usize
     let node = NodeId::new("bench")?;
     let identity = Identity { group: Group(1), node, epoch: Epoch(1) };
     let (marker, mark) = MarkerFile::open(&dir.join("bench.marker"))?;
-    let mut store = SledStore::open(&dir.join("bench"))?;
-    let opened = open(&mut store, identity, GrantPolicy::default(), mark)?;
-    let on_fault = Box::new(|error: &stockmesh_node::store::StoreError| eprintln!("{error}"));
-    let (store, _thread) = StoreHandle::spawn("bench", store, marker, disk(dir.to_owned()), on_fault);
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&dir.join("bench"))?);
+    let opened = open(Arc::clone(&store), identity, GrantPolicy::default(), mark)?;
+    let parts = Parts {
+        name: "bench".into(),
+        opened,
+        store,
+        marker,
+        gauge: disk(dir.to_owned()),
+        clock: Box::new(now),
+        on_fault: Arc::new(|error: &stockmesh_node::store::StoreError| eprintln!("{error}")),
+    };
+    let (writer, tail, _thread) = writer::spawn(parts, &[]);
     let arbiter = actix::Arbiter::new();
-    let node = start(&arbiter.handle(), opened, store, &[], Box::new(now));
+    let node = start(&arbiter.handle(), writer, tail);
     range_items(&node).await?;
     let begun = Instant::now();
     let runs = (0..callers).map(|caller| tokio::spawn(call(node.clone(), caller, begun)));

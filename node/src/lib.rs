@@ -1,17 +1,17 @@
 //! The shell of a node: the actor that owns a site's stock, its durable store, its links, its API and its command line.
 //!
 //! ```text
-//!   gRPC ── parse ──┐                                   ┌──> store thread: one batch, one sync, marker
-//!   links (pull) ───┼──> NodeActor ── Engine ── group ──┤
-//!   pages of reads ─┘     (one writer)  (NodeState)     └──> then: answers leave, entries show to links (push)
+//!   gRPC ── parse ──┐                                     ┌──> sync thread: one sync, marker
+//!   links (pull) ───┼──> NodeActor ──> writer: Engine ────┤
+//!   pages of reads ─┘    (mailbox)     (NodeState, store) └──> then: answers leave, entries show to links (push)
 //! ```
 //!
-//! An actor drains what waits, works all of it out on the [core](stockmesh_node_core)'s state, hands the group to the store's
-//! own thread, and answers all of it once that is durable. Nothing leaves before: no answer, no feed entry.
+//! The writer drains what waits, works all of it out on the [core](stockmesh_node_core)'s state, writes it as one group, and the
+//! group is answered once it is synced and marked. Nothing leaves before: no answer, no feed entry.
 //!
 //! Must not be here: a decision about stock or rights. Those are the core's.
 //!
-//! Reading order: [`config`], [`store`], [`engine`], [`actor`], [`tail`], [`links`], [`grpc`], [`serve`], [`cli`].
+//! Reading order: [`config`], [`store`], [`engine`], [`writer`], [`actor`], [`tail`], [`links`], [`grpc`], [`serve`], [`cli`].
 
 pub mod actor;
 pub mod cli;
@@ -23,3 +23,4 @@ pub mod links;
 pub mod serve;
 pub mod store;
 pub mod tail;
+pub mod writer;

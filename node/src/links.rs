@@ -16,21 +16,20 @@ use tokio::sync::watch;
 
 use crate::actor::NodeHandle;
 use crate::engine::decode_entry;
-use crate::store::StoreHandle;
-use crate::store::thread::StoreGone;
 use crate::tail::{FeedTail, Found};
+use crate::writer::{StoreGone, WriterHandle};
 
 /// The node's feed, for links that push it.
 #[derive(Debug)]
 pub struct NodeFeed {
     tail: Arc<FeedTail>,
-    store: StoreHandle,
+    store: WriterHandle,
 }
 
 impl NodeFeed {
     /// Of a node.
     #[must_use]
-    pub fn new(node: &NodeHandle, store: StoreHandle) -> Self {
+    pub fn new(node: &NodeHandle, store: WriterHandle) -> Self {
         Self { tail: Arc::clone(node.tail()), store }
     }
 

@@ -27,7 +27,8 @@ use crate::engine::{Opened, open};
 use crate::grpc::{Hosted, NodeApi, PeerLinks};
 use crate::links::{NodeFeed, NodeWork};
 use crate::store::space;
-use crate::store::{Mark, MarkerFile, SledStore, StoreError, StoreHandle};
+use crate::store::{Mark, MarkerFile, SledStore, Store, StoreError};
+use crate::writer::{self, OnFault, Parts, WriterHandle};
 
 /// The epoch of a store's first life. Later ones begin by recovery, which is not in this release.
 const FIRST_EPOCH: Epoch = Epoch(1);
@@ -82,8 +83,8 @@ fn now() -> LogTime {
     LogTime(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn stop_on_fault(node: NodeId) -> crate::store::OnFault {
-    Box::new(move |error: &StoreError| {
+fn stop_on_fault(node: NodeId) -> OnFault {
+    Arc::new(move |error: &StoreError| {
         tracing::error!(%node, %error, "the store failed: the process ends. Check disk and file system, then start it again");
         std::process::exit(FAULT_EXIT);
     })
@@ -149,7 +150,7 @@ async fn shut_down(
 
 struct Started {
     node: NodeHandle,
-    store: StoreHandle,
+    store: WriterHandle,
     thread: JoinHandle<()>,
     recovering: bool,
 }
@@ -175,8 +176,8 @@ async fn start_node(
     let policy = settings.policy();
     let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let (mut marker, mark) = MarkerFile::open(&marker_path)?;
-        let mut store = SledStore::open(&store_dir)?;
-        let opened = open(&mut store, identity, policy, mark)?;
+        let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir)?);
+        let opened = open(Arc::clone(&store), identity, policy, mark)?;
         if let (Opened::Ready(engine), None) = (&opened, mark) {
             marker.create(Mark { epoch: FIRST_EPOCH.0, head: engine.head() })?;
         }
@@ -196,14 +197,17 @@ async fn start_node(
             true
         }
     };
-    let (store, thread) = StoreHandle::spawn(
-        settings.id.as_str(),
+    let parts = Parts {
+        name: settings.id.to_string(),
+        opened,
         store,
         marker,
-        space::disk(config.data_dir.clone()),
-        stop_on_fault(settings.id.clone()),
-    );
-    let node = actor::start(arbiter, opened, store.clone(), &peers(config), Box::new(now));
+        gauge: space::disk(config.data_dir.clone()),
+        clock: Box::new(now),
+        on_fault: stop_on_fault(settings.id.clone()),
+    };
+    let (store, tail, thread) = writer::spawn(parts, &peers(config));
+    let node = actor::start(arbiter, store.clone(), tail);
     Ok(Started { node, store, thread, recovering })
 }
 

@@ -12,7 +12,8 @@ use common::*;
 use stockmesh_node::actor::{NodeHandle, start};
 use stockmesh_node::engine::Opened;
 use stockmesh_node::links::NodeFeed;
-use stockmesh_node::store::{Batch, MarkerFile, Store, StoreError, StoreHandle};
+use stockmesh_node::store::{Batch, MarkerFile, Store, StoreError};
+use stockmesh_node::writer::{self, Parts, WriterHandle};
 use stockmesh_node_core::Answer;
 use stockmesh_proto::entry::Head;
 use stockmesh_service::link::{FeedSource, LinkError};
@@ -21,7 +22,7 @@ use stockmesh_types::{ChainHash, LogTime, Principal, Reason};
 /// A store whose syncs wait until the test lets them through.
 struct GatedStore {
     inner: LossyStore,
-    gate: mpsc::Receiver<()>,
+    gate: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Store for GatedStore {
@@ -33,20 +34,20 @@ impl Store for GatedStore {
         self.inner.scan(from, to, visit)
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         self.inner.write(batch)
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
+    fn sync(&self) -> Result<(), StoreError> {
         // A closed gate lets everything through.
-        let _ = self.gate.recv();
+        let _ = self.gate.lock().unwrap().recv();
         self.inner.sync()
     }
 }
 
 struct TestNode {
     node: NodeHandle,
-    store: StoreHandle,
+    store: WriterHandle,
     disk: LossyStore,
     gate: Option<mpsc::Sender<()>>,
     faults: Arc<Mutex<Vec<String>>>,
@@ -58,12 +59,12 @@ struct TestNode {
 fn node_on(disk: &LossyStore, gated: bool) -> TestNode {
     let dir = tempfile::tempdir().unwrap();
     let (marker, _) = MarkerFile::open(&dir.path().join("marker")).unwrap();
-    let opened = Opened::Ready(Box::new(ready(&mut disk.clone(), Some(mark_of(disk)))));
+    let opened = Opened::Ready(Box::new(ready(disk, Some(mark_of(disk)))));
     start_node(disk, gated, dir, marker, opened)
 }
 
 fn mark_of(disk: &LossyStore) -> stockmesh_node::store::Mark {
-    match opened(&mut disk.clone(), None) {
+    match opened(disk, None) {
         Opened::Ready(engine) | Opened::Recovering(engine, _) => {
             stockmesh_node::store::Mark { epoch: 1, head: engine.head() }
         }
@@ -74,16 +75,22 @@ fn start_node(disk: &LossyStore, gated: bool, dir: tempfile::TempDir, marker: Ma
     let (gate, gated_by) = mpsc::channel();
     let faults = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&faults);
-    let on_fault = Box::new(move |error: &StoreError| heard.lock().unwrap().push(error.to_string()));
+    let on_fault = Arc::new(move |error: &StoreError| heard.lock().unwrap().push(error.to_string()));
     let room = Arc::new(AtomicU64::new(u64::MAX));
     let read = Arc::clone(&room);
-    let gauge = Box::new(move || Ok(read.load(Ordering::Relaxed)));
-    let store = GatedStore { inner: disk.clone(), gate: gated_by };
-    let (store, _) = StoreHandle::spawn("dc-1", store, marker, gauge, on_fault);
-    let arbiter = actix::Arbiter::current();
-    let peers = ["coordinator/1".to_owned()];
-    let node = start(&arbiter, opened, store.clone(), &peers, Box::new(|| LogTime(NOON)));
-    TestNode { node, store, disk: disk.clone(), gate: gated.then_some(gate), faults, room, _dir: dir }
+    let parts = Parts {
+        name: "dc-1".into(),
+        opened,
+        store: Arc::new(GatedStore { inner: disk.clone(), gate: Mutex::new(gated_by) }),
+        marker,
+        gauge: Box::new(move || Ok(read.load(Ordering::Relaxed))),
+        clock: Box::new(|| LogTime(NOON)),
+        on_fault,
+    };
+    let (store, tail, _) = writer::spawn(parts, &["coordinator/1".to_owned()]);
+    let node = start(&actix::Arbiter::current(), store.clone(), tail);
+    let gate = gated.then_some(gate);
+    TestNode { node, store, disk: disk.clone(), gate, faults, room, _dir: dir }
 }
 
 impl TestNode {
@@ -141,6 +148,7 @@ fn nothing_is_answered_or_shown_before_it_is_durable() {
         for other in others {
             other.await.unwrap().unwrap();
         }
+        // The read saw the state as it was when its turn came, all of it durable.
         assert_eq!(read.await.unwrap().unwrap(), (80, 40));
         assert_eq!(disk.0.lock().unwrap().syncs - syncs, 2, "39 requests that waited are one group");
         assert_eq!(node.node.tail().head().seq, 80);
@@ -229,7 +237,7 @@ fn a_recovering_node_shows_and_changes_nothing() {
         drop(node);
         let dir = tempfile::tempdir().unwrap();
         let (marker, _) = MarkerFile::open(&dir.path().join("marker")).unwrap();
-        let recovering = opened(&mut disk.clone(), None);
+        let recovering = opened(&disk, None);
         let node = start_node(&disk, false, dir, marker, recovering);
         assert_eq!(node.receive(2).await.unwrap_err().reason, Reason::Recovering);
         let sold = node.node.command(Principal::insecure(), Some(stamp(3)), sale("s-1", "A", 1)).await;

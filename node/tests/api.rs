@@ -3,11 +3,13 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::{Coordinator, LossyStore, NOON, allocation, opened};
 use stockmesh_node::actor::start;
 use stockmesh_node::grpc::{Hosted, NodeApi};
-use stockmesh_node::store::{Mark, MarkerFile, StoreError, StoreHandle};
+use stockmesh_node::store::{Mark, MarkerFile, StoreError};
+use stockmesh_node::writer::{self, Parts};
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::feed::v1 as feed;
 use stockmesh_proto::node::v1::node_service_server::NodeService;
@@ -19,13 +21,20 @@ use tonic::{Request, Response, Status};
 
 fn run(test: impl AsyncFnOnce(NodeApi)) {
     actix_rt::System::new().block_on(async {
-        let mut disk = LossyStore::default();
+        let disk = LossyStore::default();
         let dir = tempfile::tempdir().unwrap();
         let (marker, _) = MarkerFile::open(&dir.path().join("marker")).unwrap();
-        let on_fault = Box::new(|error: &StoreError| panic!("{error}"));
-        let opened = opened(&mut disk, Some(Mark { epoch: 1, head: stockmesh_proto::entry::Head::START }));
-        let (store, _) = StoreHandle::spawn("dc-1", disk, marker, Box::new(|| Ok(u64::MAX)), on_fault);
-        let node = start(&actix::Arbiter::current(), opened, store, &[], Box::new(|| LogTime(NOON)));
+        let parts = Parts {
+            name: "dc-1".into(),
+            opened: opened(&disk, Some(Mark { epoch: 1, head: stockmesh_proto::entry::Head::START })),
+            store: Arc::new(disk),
+            marker,
+            gauge: Box::new(|| Ok(u64::MAX)),
+            clock: Box::new(|| LogTime(NOON)),
+            on_fault: Arc::new(|error: &StoreError| panic!("{error}")),
+        };
+        let (writer, tail, _) = writer::spawn(parts, &[]);
+        let node = start(&actix::Arbiter::current(), writer, tail);
         let mut coordinator = Coordinator::default();
         ["A", "B"].iter().for_each(|item| coordinator.range(item));
         node.follow(coordinator.feed.clone(), coordinator.entries.clone()).await.unwrap();

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
 use prost::Message;
 use stockmesh_node::engine::{Engine, Group, OpenError, Opened, RecoveryReason, open};
@@ -46,16 +48,16 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_acknowledged() {
         Mark,
     }
     for crash in [CrashAfter::Nothing, CrashAfter::Write, CrashAfter::Sync, CrashAfter::Mark] {
-        let (mut store, mut coordinator) = (LossyStore::default(), Coordinator::default());
-        let mut mark = Some(Mark { epoch: 1, head: ready(&mut store, None).head() });
+        let (store, mut coordinator) = (LossyStore::default(), Coordinator::default());
+        let mut mark = Some(Mark { epoch: 1, head: ready(&store, None).head() });
         let mut published: Vec<FeedEntry> = Vec::new();
-        let mut engine = ready(&mut store, mark);
+        let mut engine = ready(&store, mark);
         let mut crashed_in = 0;
         let mut round = 0;
         while round < 6 {
             work(&mut engine, &mut coordinator, round);
             let before = (published.len(), mark);
-            let Group { batch, entries, mark: next } = engine.take_group(0).unwrap();
+            let Group { batch, entries, mark: next } = group(&mut engine).unwrap();
             let crash_now = round == 3 && crashed_in == 0;
             let reached = |step| crash_now && crash == step;
             let mut done = false;
@@ -72,7 +74,7 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_acknowledged() {
             }
             if crash_now {
                 store.crash();
-                engine = ready(&mut store, mark);
+                engine = ready(&store, mark);
                 crashed_in += 1;
                 let expected = if done { next.head } else { before.1.unwrap().head };
                 assert_eq!(engine.head(), expected, "{crash:?}");
@@ -94,20 +96,20 @@ fn a_crash_between_any_two_steps_loses_nothing_that_was_acknowledged() {
         }
         assert_eq!(crashed_in, 1);
         assert_eq!(chained(&feed(), &published), engine.head(), "{crash:?}");
-        let reopened = ready(&mut store, mark);
+        let reopened = ready(&store, mark);
         assert_eq!(reopened.state(), engine.state(), "{crash:?}");
         assert_eq!(reopened.state().cell(&key("A")).unwrap().on_hand, 6 * 5 - 5 * 2);
     }
 }
 
 /// A store with some history, and its mark.
-fn with_history(store: &mut impl Store) -> (Engine, Mark) {
+fn with_history(store: &(impl Store + Clone)) -> (Engine, Mark) {
     let mut engine = ready(store, None);
     let mut coordinator = Coordinator::default();
     let mut mark = Mark { epoch: 1, head: engine.head() };
     for round in 0..3 {
         work(&mut engine, &mut coordinator, round);
-        let group = engine.take_group(0).unwrap();
+        let group = group(&mut engine).unwrap();
         store.write(&group.batch).unwrap();
         store.sync().unwrap();
         mark = group.mark;
@@ -117,8 +119,8 @@ fn with_history(store: &mut impl Store) -> (Engine, Mark) {
 
 #[test]
 fn a_store_is_compared_with_its_marker() {
-    let mut store = LossyStore::default();
-    let (engine, mark) = with_history(&mut store);
+    let store = LossyStore::default();
+    let (engine, mark) = with_history(&store);
     let older = Mark { head: Head { seq: 1, hash: first_hash(&store) }, ..mark };
     let at = |seq| Mark { head: Head { seq, ..mark.head }, ..mark };
     let behind = |marked, marked_epoch| {
@@ -133,7 +135,7 @@ fn a_store_is_compared_with_its_marker() {
         (None, Some(RecoveryReason::NoMarker)),
     ];
     for (mark, expected) in cases {
-        match opened(&mut store, mark) {
+        match opened(&store, mark) {
             Opened::Ready(ready) => {
                 assert_eq!(expected, None, "{mark:?}");
                 assert_eq!(ready.state(), engine.state());
@@ -145,7 +147,7 @@ fn a_store_is_compared_with_its_marker() {
         }
     }
     // A store that was lost altogether.
-    assert!(matches!(opened(&mut LossyStore::default(), Some(mark)), Opened::Recovering(..)));
+    assert!(matches!(opened(&LossyStore::default(), Some(mark)), Opened::Recovering(..)));
 }
 
 fn first_hash(store: &LossyStore) -> ChainHash {
@@ -184,15 +186,15 @@ fn damage_is_found_at_the_start() {
             },
             "not conserved",
         ),
-        ("an allocation that is gone", |keys| drop(keys.remove(&Key::Allocation(allocation(1)).encode())), "A"),
+        ("an allocation that is gone", |keys| drop(keys.remove(&Key::Allocation(allocation(1)).encode())), "not there"),
         ("a key of another kind", |keys| drop(keys.insert(b"zebra".to_vec(), vec![])), "none of a node's"),
         ("a later format", |keys| drop(keys.insert(Key::Format.encode(), vec![0, 0, 0, 9])), "format 9"),
     ];
     for (case, damage, words) in cases {
-        let mut store = LossyStore::default();
-        let (_, mark) = with_history(&mut store);
+        let store = LossyStore::default();
+        let (_, mark) = with_history(&store);
         damage(&mut store.0.lock().unwrap().visible);
-        let found = open(&mut store, identity(), GrantPolicy::default(), Some(mark));
+        let found = open(Arc::new(store.clone()), identity(), GrantPolicy::default(), Some(mark));
         match (case, found) {
             // Beyond the head by more than one: nothing reads it, and the next entry overwrites it.
             ("an entry too many", Ok(Opened::Ready(_))) => {}
@@ -204,17 +206,17 @@ fn damage_is_found_at_the_start() {
 
 #[test]
 fn another_nodes_store_is_refused() {
-    let mut store = LossyStore::default();
-    let (_, mark) = with_history(&mut store);
+    let store = LossyStore::default();
+    let (_, mark) = with_history(&store);
     let other = stockmesh_node_core::Identity { node: "dc-2".parse().unwrap(), ..identity() };
-    let error = open(&mut store, other, GrantPolicy::default(), Some(mark)).unwrap_err();
+    let error = open(Arc::new(store.clone()), other, GrantPolicy::default(), Some(mark)).unwrap_err();
     assert!(matches!(error, OpenError::OtherNode { .. }), "{error}");
 }
 
 #[test]
 fn feeds_that_do_not_continue_or_are_for_others_are_refused() {
-    let mut store = LossyStore::default();
-    let mut engine = ready(&mut store, None);
+    let store = LossyStore::default();
+    let mut engine = ready(&store, None);
     let mut coordinator = Coordinator::default();
     ["A", "B", "C"].iter().for_each(|item| coordinator.range(item));
     let now = LogTime(NOON);
@@ -245,8 +247,8 @@ fn feeds_that_do_not_continue_or_are_for_others_are_refused() {
 
 #[test]
 fn acknowledged_entries_are_trimmed_but_for_a_tail() {
-    let mut store = LossyStore::default();
-    let mut engine = ready(&mut store, None);
+    let store = LossyStore::default();
+    let mut engine = ready(&store, None);
     let mut coordinator = Coordinator::default();
     coordinator.range("A");
     let now = LogTime(NOON);
@@ -259,33 +261,38 @@ fn acknowledged_entries_are_trimmed_but_for_a_tail() {
             engine.handle(&context(Some(stamp(n))), receipt(&format!("r-{n}"), "A", 1)).unwrap();
             n += 1;
         }
-        let group = engine.take_group(engine.head().seq).unwrap();
+        let group = engine.take_group(engine.head().seq).unwrap().unwrap();
         store.write(&group.batch).unwrap();
         store.sync().unwrap();
         mark = Some(group.mark);
     }
     let entries = store.0.lock().unwrap().visible.keys().filter(|key| key[0] == b'f').count() as u64;
     assert_eq!(entries, kept, "{} were written", engine.head().seq);
-    assert_eq!(ready(&mut store, mark).state(), engine.state());
+    assert_eq!(ready(&store, mark).state(), engine.state());
 }
 
 #[test]
 fn the_real_engine_keeps_what_was_synced_and_survives_an_unfinished_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("dc-1");
-    let (engine, mark) = with_history(&mut SledStore::open(&path).unwrap());
+    // An engine holds its store open.
+    let (state, head, mark) = {
+        let (engine, mark) = with_history(&SledStore::open(&path).unwrap());
+        (engine.state().clone(), engine.head(), mark)
+    };
     std::fs::write(path.join("snap.0000000000000042.generating"), b"half of it").unwrap();
-    let mut store = SledStore::open(&path).unwrap();
+    let store = SledStore::open(&path).unwrap();
     assert!(!path.join("snap.0000000000000042.generating").exists());
-    let mut again = ready(&mut store, Some(mark));
-    assert_eq!((again.state(), again.head()), (engine.state(), engine.head()));
+    let mut again = ready(&store, Some(mark));
+    assert_eq!((again.state(), again.head()), (&state, head));
     again.handle(&context(Some(stamp(90))), receipt("r-90", "A", 1)).unwrap();
-    let group = again.take_group(0).unwrap();
+    let group = group(&mut again).unwrap();
     store.write(&group.batch).unwrap();
     store.sync().unwrap();
-    drop(store);
+    let (state, head) = (again.state().clone(), again.head());
+    drop((store, again));
     let mut entries = Vec::new();
-    let mut store = SledStore::open(&path).unwrap();
+    let store = SledStore::open(&path).unwrap();
     let (from, to) = (Key::FeedEntry { epoch: 1, seq: 0 }.encode(), Key::FeedEntry { epoch: 1, seq: 999 }.encode());
     store
         .scan(&from, &to, &mut |_, value| {
@@ -293,8 +300,8 @@ fn the_real_engine_keeps_what_was_synced_and_survives_an_unfinished_snapshot() {
             true
         })
         .unwrap();
-    assert_eq!(chained(&feed(), &entries), again.head());
-    assert_eq!(ready(&mut store, Some(group.mark)).state(), again.state());
+    assert_eq!(chained(&feed(), &entries), head);
+    assert_eq!(ready(&store, Some(group.mark)).state(), &state);
 }
 
 #[test]
@@ -302,22 +309,23 @@ fn a_store_that_was_restored_from_a_copy_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let (path, copy) = (dir.path().join("dc-1"), dir.path().join("copy"));
     let (mut marker, _) = MarkerFile::open(&dir.path().join("dc-1.marker")).unwrap();
-    let mut store = SledStore::open(&path).unwrap();
-    let (mut engine, mark) = with_history(&mut store);
+    let store = SledStore::open(&path).unwrap();
+    let (engine, mark) = with_history(&store);
     marker.create(mark).unwrap();
-    drop(store);
+    drop((store, engine));
     copy_dir(&path, &copy);
-    let mut store = SledStore::open(&path).unwrap();
+    let store = SledStore::open(&path).unwrap();
+    let mut engine = ready(&store, Some(mark));
     engine.handle(&context(Some(stamp(90))), receipt("r-90", "A", 1)).unwrap();
-    let group = engine.take_group(0).unwrap();
+    let group = group(&mut engine).unwrap();
     store.write(&group.batch).unwrap();
     store.sync().unwrap();
     marker.write(group.mark).unwrap();
-    drop(store);
+    drop((store, engine));
     std::fs::remove_dir_all(&path).unwrap();
     copy_dir(&copy, &path);
     let (_, mark) = MarkerFile::open(&dir.path().join("dc-1.marker")).unwrap();
-    let found = opened(&mut SledStore::open(&path).unwrap(), mark);
+    let found = opened(&SledStore::open(&path).unwrap(), mark);
     assert!(matches!(found, Opened::Recovering(_, RecoveryReason::Behind { .. })));
 }
 

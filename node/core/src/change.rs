@@ -11,6 +11,7 @@ use stockmesh_proto::convert;
 use stockmesh_types::{AllocationId, Incarnation, ItemId, LogTime, NodeId, OrderId, Quantity, RequestId, StockKey};
 
 use crate::allocation::Allocation;
+use crate::archive::TaskValue;
 use crate::cell::Cell;
 use crate::keys::Key;
 use crate::requests::BodyHash;
@@ -26,6 +27,8 @@ pub struct Meta {
     pub accepted: u64,
     /// No request of this time or before is new; see [`crate::requests`].
     pub forgotten_upto_ms: i64,
+    /// Requests that are remembered in the store.
+    pub requests: u64,
 }
 
 /// A ranged item.
@@ -81,9 +84,8 @@ impl DocumentKind {
     }
 }
 
-/// A document: that its number is taken, and for a return what came back.
-///
-/// One is kept in memory for each number for the life of the store (some 150 bytes), because a number may come again at any time.
+/// A document: that its number is taken, and for a return what came back. Kept in the store, because a number may come again at
+/// any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// The number is taken.
@@ -110,6 +112,12 @@ pub enum Change {
     Cell(StockKey, Cell),
     /// An allocation.
     Allocation(AllocationId, Allocation),
+    /// Where an allocation stands in the order in which work was taken on.
+    TaskNumber(u64, AllocationId),
+    /// The same among the work of its order.
+    TaskOfOrder(OrderId, u64, AllocationId),
+    /// An allocation has units left to ship; `None`: not any more, and the key is removed.
+    OpenTask(u64, Option<AllocationId>),
     /// A document.
     Document(DocumentKind, OrderId, Document),
     /// A request had an effect. `answer` is encoded; it stays in the store only.
@@ -138,6 +146,8 @@ struct MetaValue {
     accepted: u64,
     #[prost(int64, tag = "4")]
     forgotten_upto_ms: i64,
+    #[prost(uint64, tag = "5")]
+    requests: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -188,6 +198,9 @@ impl Change {
             Self::Item(item, _) => Key::Item(item.clone()),
             Self::Cell(key, _) => Key::Cell(key.clone()),
             Self::Allocation(id, _) => Key::Allocation(*id),
+            Self::TaskNumber(number, _) => Key::TaskNumber(*number),
+            Self::TaskOfOrder(order, number, _) => Key::TaskOfOrder(order.clone(), *number),
+            Self::OpenTask(number, _) => Key::OpenTask(*number),
             Self::Document(kind, id, _) => Key::Document(*kind, id.clone()),
             Self::Request(id, ..) | Self::ForgetRequest(id) => Key::Request(*id),
         }
@@ -201,16 +214,21 @@ impl Change {
 
     fn encode_value(&self) -> Option<Vec<u8>> {
         Some(match self {
-            Self::Meta(Meta { time, incarnation, accepted, forgotten_upto_ms }) => MetaValue {
+            Self::Meta(Meta { time, incarnation, accepted, forgotten_upto_ms, requests }) => MetaValue {
                 time_ms: time.0,
                 incarnation: incarnation.0,
                 accepted: *accepted,
                 forgotten_upto_ms: *forgotten_upto_ms,
+                requests: *requests,
             }
             .encode_to_vec(),
             Self::Item(_, item) => item.encode_to_vec(),
             Self::Cell(_, cell) => cell.encode_to_vec(),
             Self::Allocation(_, allocation) => encode_allocation(allocation).encode_to_vec(),
+            Self::TaskNumber(_, id) | Self::TaskOfOrder(_, _, id) | Self::OpenTask(_, Some(id)) => {
+                TaskValue::write(*id)
+            }
+            Self::OpenTask(_, None) => return None,
             Self::Document(_, _, document) => encode_document(document).encode_to_vec(),
             Self::Request(_, BodyHash(hash), answer) => [hash.as_slice(), answer].concat(),
             Self::ForgetRequest(_) => return None,
@@ -229,13 +247,16 @@ impl Change {
         Ok(Some(match key {
             Key::Format | Key::FeedHead | Key::FeedEntry { .. } | Key::Cursor(_) => return Ok(None),
             Key::Meta => {
-                let MetaValue { time_ms, incarnation, accepted, forgotten_upto_ms } = read(value)?;
+                let MetaValue { time_ms, incarnation, accepted, forgotten_upto_ms, requests } = read(value)?;
                 let incarnation = Incarnation(incarnation);
-                Self::Meta(Meta { time: LogTime(time_ms), incarnation, accepted, forgotten_upto_ms })
+                Self::Meta(Meta { time: LogTime(time_ms), incarnation, accepted, forgotten_upto_ms, requests })
             }
             Key::Item(item) => Self::Item(item.clone(), read(value)?),
             Key::Cell(key) => Self::Cell(key.clone(), read(value)?),
             Key::Allocation(id) => Self::Allocation(*id, decode_allocation(read(value)?)?),
+            Key::TaskNumber(number) => Self::TaskNumber(*number, task(value)?),
+            Key::TaskOfOrder(order, number) => Self::TaskOfOrder(order.clone(), *number, task(value)?),
+            Key::OpenTask(number) => Self::OpenTask(*number, Some(task(value)?)),
             Key::Document(kind, id) => Self::Document(*kind, id.clone(), decode_document(read(value)?)?),
             Key::Request(id) => {
                 let (hash, answer) = split_request(value).ok_or("shorter than its body hash")?;
@@ -250,6 +271,10 @@ impl Change {
 pub fn split_request(value: &[u8]) -> Option<(BodyHash, &[u8])> {
     let (hash, answer) = value.split_first_chunk::<16>()?;
     Some((BodyHash(*hash), answer))
+}
+
+fn task(value: &[u8]) -> Result<AllocationId, String> {
+    TaskValue::read(value).ok_or_else(|| "no allocation id".to_owned())
 }
 
 fn read<M: Message + Default>(value: &[u8]) -> Result<M, String> {

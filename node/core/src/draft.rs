@@ -5,6 +5,7 @@
 //!
 //! Must not know: which command works on it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stockmesh_proto::feed::v1::entry_body::Fact;
@@ -13,6 +14,7 @@ use stockmesh_proto::node::v1::{StockLevel, Task};
 use stockmesh_types::{AllocationId, ItemId, LogTime, MAX_QUANTITY, OrderId, Quantity, Reason, Reject, StockKey};
 
 use crate::allocation::Allocation;
+use crate::archive::Archive;
 use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind, Item, Meta};
 use crate::state::NodeState;
@@ -20,6 +22,7 @@ use crate::views;
 
 pub(crate) struct Draft<'a> {
     state: &'a NodeState,
+    archive: &'a dyn Archive,
     pub(crate) meta: Meta,
     cells: BTreeMap<StockKey, Cell>,
     allocations: BTreeMap<AllocationId, Allocation>,
@@ -31,9 +34,10 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(state: &'a NodeState, time: LogTime) -> Self {
+    pub(crate) fn new(state: &'a NodeState, archive: &'a dyn Archive, time: LogTime) -> Self {
         Self {
             state,
+            archive,
             meta: Meta { time, ..state.meta() },
             cells: BTreeMap::new(),
             allocations: BTreeMap::new(),
@@ -104,21 +108,40 @@ impl<'a> Draft<'a> {
     }
 
     pub(crate) fn allocation(&mut self, id: AllocationId) -> Result<&mut Allocation, Reject> {
-        if !self.allocations.contains_key(&id) {
-            let known = self.state.allocation(id).ok_or_else(|| {
-                Reject::new(Reason::UnknownAllocation, format!("node {} has no allocation {id}", self.node()))
-                    .field("allocation")
-            })?;
-            self.allocations.insert(id, known.clone());
+        let unknown = || {
+            Reject::new(
+                Reason::UnknownAllocation,
+                format!("node {} has no allocation {id}", self.state.identity().node),
+            )
+            .field("allocation")
+        };
+        match self.allocations.entry(id) {
+            Entry::Occupied(entry) => Ok(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let open = self.state.open_allocation(id).cloned();
+                let known = open.or_else(|| self.archive.allocation(id)).ok_or_else(unknown)?;
+                Ok(entry.insert(known))
+            }
         }
-        // It was entered above if it was not there.
-        self.allocations
-            .get_mut(&id)
-            .ok_or_else(|| Reject::new(Reason::UnknownAllocation, format!("no allocation {id}")))
+    }
+
+    /// The allocation was taken on before, and may be closed by now.
+    pub(crate) fn knows_allocation(&self, id: AllocationId) -> bool {
+        self.allocations.contains_key(&id)
+            || self.state.open_allocation(id).is_some()
+            || self.archive.allocation(id).is_some()
     }
 
     pub(crate) fn put_allocation(&mut self, id: AllocationId, allocation: Allocation) {
         self.allocations.insert(id, allocation);
+    }
+
+    /// A document of this node.
+    pub(crate) fn document(&self, kind: DocumentKind, id: &OrderId) -> Option<Document> {
+        match self.documents.get(&(kind, id.clone())) {
+            Some(document) => Some(document.clone()),
+            None => self.archive.document(kind, id),
+        }
     }
 
     /// Takes a document's number; `field` names it in the request.
@@ -129,7 +152,7 @@ impl<'a> Draft<'a> {
         document: Document,
         field: &str,
     ) -> Result<(), Reject> {
-        if self.state.document(kind, id).is_some() {
+        if self.document(kind, id).is_some() {
             let message = format!("{} {id} exists at node {}: use another number", kind.word(), self.node());
             return Err(Reject::new(Reason::DocumentIdReused, message).field(field));
         }
@@ -184,7 +207,7 @@ impl<'a> Draft<'a> {
 
     /// What changed against the present state, and what happened.
     pub(crate) fn finish(self) -> (Vec<Change>, Vec<Fact>) {
-        let Self { state, meta, cells, allocations, documents, items, facts, under_review: _ } = self;
+        let Self { state, archive: _, meta, cells, allocations, documents, items, facts, under_review: _ } = self;
         let mut changes = vec![Change::Meta(meta)];
         changes.extend(items.into_iter().map(|(id, item)| Change::Item(id, item)));
         // A cell that was looked at and never had anything is no cell; one that comes back to nothing is.
@@ -193,7 +216,18 @@ impl<'a> Draft<'a> {
             None => *cell != Cell::default(),
         });
         changes.extend(touched.map(|(key, cell)| Change::Cell(key, cell)));
-        changes.extend(allocations.into_iter().map(|(id, allocation)| Change::Allocation(id, allocation)));
+        for (id, allocation) in allocations {
+            let number = allocation.number;
+            if number > state.meta().accepted {
+                changes.push(Change::TaskNumber(number, id));
+                changes.push(Change::TaskOfOrder(allocation.order_id.clone(), number, id));
+            }
+            let (was_open, is_open) = (state.open_allocation(id).is_some(), allocation.left() > 0);
+            if was_open != is_open {
+                changes.push(Change::OpenTask(number, is_open.then_some(id)));
+            }
+            changes.push(Change::Allocation(id, allocation));
+        }
         changes.extend(documents.into_iter().map(|((kind, id), document)| Change::Document(kind, id, document)));
         (changes, facts)
     }

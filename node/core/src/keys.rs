@@ -8,6 +8,9 @@
 //! | `i` | item text | [`Item`](crate::Item) |
 //! | `c` | item text, 0, grade (1 new, 2 refurbished), owner text, 0, shelf-life class text | [`Cell`](crate::Cell) |
 //! | `a` | incarnation u32, log index u64, n u32 | [`Allocation`](crate::Allocation) |
+//! | `e` | 1, number u64 | allocation id: the work in the order in which it was taken on |
+//! | `e` | 2, order text, 0, number u64 | allocation id: the work of an order |
+//! | `e` | 3, number u64 | allocation id: work with units left to ship |
 //! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return), id text | [`Document`](crate::Document) |
 //! | `r` | UUID, 16 bytes | body hash, 16 bytes, then the answer |
 //! | `f` | epoch u64, seq u64 | feed entry, as sent |
@@ -36,6 +39,12 @@ pub enum Key {
     Cell(StockKey),
     /// An allocation.
     Allocation(AllocationId),
+    /// An allocation by its number.
+    TaskNumber(u64),
+    /// An allocation by its order and number.
+    TaskOfOrder(OrderId, u64),
+    /// An allocation with units left to ship, by its number.
+    OpenTask(u64),
     /// A document.
     Document(DocumentKind, OrderId),
     /// A remembered request.
@@ -71,6 +80,11 @@ impl Key {
             Self::Allocation(AllocationId { incarnation, log_index, n }) => {
                 joined(b'a', &[&incarnation.0.to_be_bytes(), &log_index.to_be_bytes(), &n.to_be_bytes()])
             }
+            Self::TaskNumber(number) => joined(b'e', &[&[1], &number.to_be_bytes()]),
+            Self::TaskOfOrder(order, number) => {
+                joined(b'e', &[&[2], order.as_str().as_bytes(), &[0], &number.to_be_bytes()])
+            }
+            Self::OpenTask(number) => joined(b'e', &[&[3], &number.to_be_bytes()]),
             Self::Document(kind, id) => joined(b'd', &[&[kind.number()], id.as_str().as_bytes()]),
             Self::Request(id) => joined(b'r', &[&id.bytes()]),
             Self::FeedEntry { epoch, seq } => joined(b'f', &[&epoch.to_be_bytes(), &seq.to_be_bytes()]),
@@ -106,6 +120,19 @@ impl Key {
                 log_index: u64::from_be_bytes(rest[4..12].try_into().ok()?),
                 n: u32::from_be_bytes(rest[12..].try_into().ok()?),
             }),
+            b'e' => {
+                let (index, rest) = rest.split_first()?;
+                let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
+                match index {
+                    1 => Self::TaskNumber(number(rest)?),
+                    2 => {
+                        let (order, rest) = until_zero(rest)?;
+                        Self::TaskOfOrder(OrderId::new(text(order)?).ok()?, number(rest)?)
+                    }
+                    3 => Self::OpenTask(number(rest)?),
+                    _ => return None,
+                }
+            }
             b'd' => {
                 let (kind, id) = rest.split_first()?;
                 Self::Document(DocumentKind::from_number(*kind)?, OrderId::new(text(id)?).ok()?)
@@ -179,6 +206,9 @@ mod tests {
             (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(incarnation, log_index, n)| {
                 Key::Allocation(AllocationId { incarnation: Incarnation(incarnation), log_index, n })
             }),
+            any::<u64>().prop_map(Key::TaskNumber),
+            any::<u64>().prop_map(Key::OpenTask),
+            (id(), any::<u64>()).prop_map(|(order, number)| Key::TaskOfOrder(order, number)),
             (kinds, id()).prop_map(|(kind, id)| Key::Document(kind, id)),
             "[0-9a-f]{12}7[0-9a-f]{3}8[0-9a-f]{15}".prop_map(|hex| Key::Request(RequestId::new(&hex).unwrap())),
             (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Key::FeedEntry { epoch, seq }),

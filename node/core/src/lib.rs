@@ -14,9 +14,11 @@
 //!
 //! Must never be here: a clock, randomness, I/O, hash maps, floats. Time and principals are passed in.
 //!
-//! Reading order: [`cell`], [`allocation`], [`draft`], [`command`], [`requests`], [`state`], [`keys`], [`change`].
+//! Reading order: [`cell`], [`allocation`], [`draft`], [`command`], [`requests`], [`state`], [`archive`],
+//! [`keys`], [`change`].
 
 pub mod allocation;
+pub mod archive;
 pub mod cell;
 pub mod change;
 pub mod command;
@@ -29,6 +31,7 @@ pub mod state;
 pub mod views;
 
 pub use allocation::Allocation;
+pub use archive::Archive;
 pub use cell::Cell;
 pub use change::{Change, CorruptValue, Document, DocumentKind, Item, Meta};
 pub use command::Command;

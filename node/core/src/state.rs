@@ -1,25 +1,26 @@
 //! The state of a node: everything it knows, rebuilt from its key values and changed by commands.
 //!
-//! In memory for the life of the store: a cell (about 250 bytes) for each stock key, an allocation (about 350 bytes) for each
-//! piece of work ever taken on, a document number (about 150 bytes) for each receipt, sale, shipment and return; requests as
-//! [`crate::requests`] says. Allocations and documents are never evicted, because an id that came once must be known again.
+//! In memory: a cell (about 250 bytes) for each stock key, an allocation (about 350 bytes) for each piece of work with units left
+//! to ship. Everything that only has to be known again (documents, requests, closed allocations) is read from the
+//! [`Archive`] when a command names it: memory is O(stock keys + open work), however old the store is.
 //!
 //! Must not know: sled, gRPC, actors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use stockmesh_proto::feed::v1::EntryBody;
-use stockmesh_types::{AllocationId, Epoch, Group, Incarnation, ItemId, LogTime, NodeId, OrderId, Reject, StockKey};
+use stockmesh_types::{AllocationId, Epoch, Group, Incarnation, ItemId, LogTime, NodeId, Reject, StockKey};
 
 use crate::allocation::Allocation;
+use crate::archive::Archive;
 use crate::cell::Cell;
-use crate::change::{Change, Document, DocumentKind, Item, Meta};
+use crate::change::{Change, Item, Meta};
 use crate::command::Command;
 use crate::draft::Draft;
 use crate::effects::{Answer, Context, Effects};
 use crate::policy::GrantPolicy;
-use crate::requests::{CAPACITY, Recall, RequestMemory};
+use crate::requests::{self, CAPACITY, Recall, RequestMemory};
 
 /// Who the node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +41,11 @@ pub struct NodeState {
     meta: Meta,
     items: BTreeMap<ItemId, Item>,
     cells: BTreeMap<StockKey, Cell>,
+    /// Those with units left to ship.
     allocations: BTreeMap<AllocationId, Allocation>,
-    documents: BTreeMap<(DocumentKind, OrderId), Document>,
+    /// The same, by number.
+    open: BTreeMap<u64, AllocationId>,
     requests: RequestMemory,
-    // Derived from allocations.
-    by_number: BTreeMap<u64, AllocationId>,
-    open: BTreeSet<u64>,
-    by_order: BTreeMap<OrderId, BTreeSet<u64>>,
 }
 
 impl NodeState {
@@ -64,7 +63,8 @@ impl NodeState {
             time: LogTime(0),
             incarnation: Incarnation(0),
             accepted: 0,
-            forgotten_upto_ms: requests.forgotten_upto_ms,
+            forgotten_upto_ms: i64::MIN,
+            requests: 0,
         };
         Self {
             identity,
@@ -73,11 +73,8 @@ impl NodeState {
             items: BTreeMap::new(),
             cells: BTreeMap::new(),
             allocations: BTreeMap::new(),
-            documents: BTreeMap::new(),
+            open: BTreeMap::new(),
             requests,
-            by_number: BTreeMap::new(),
-            open: BTreeSet::new(),
-            by_order: BTreeMap::new(),
         }
     }
 
@@ -87,10 +84,11 @@ impl NodeState {
     ///
     /// # Errors
     /// The business answer that says no.
-    pub fn handle(&mut self, context: &Context, command: Command) -> Result<Effects, Reject> {
+    pub fn handle(&mut self, context: &Context, command: Command, archive: &dyn Archive) -> Result<Effects, Reject> {
         let time = self.meta.time.max(context.now);
         if let Some(request) = context.request {
-            match self.requests.recall(context.now, request.id, request.body)? {
+            let known = archive.request(request.id);
+            match requests::recall(context.now, request, known, self.meta.forgotten_upto_ms)? {
                 Recall::New => {}
                 Recall::Repeated => {
                     let answer = Answer::Repeated(request.id);
@@ -98,14 +96,18 @@ impl NodeState {
                 }
             }
         }
-        let mut draft = Draft::new(self, time);
+        // Looked up before the command: a reject forgets nothing, and asks again.
+        let forgotten = context.request.map_or_else(Vec::new, |request| {
+            self.requests.evictions(context.now, request.id, self.meta.requests, archive)
+        });
+        let mut draft = Draft::new(self, archive, time);
         let answer = command.execute(context, &mut draft)?;
         draft.settle();
         if let Some(request) = context.request {
-            let forgotten = self.requests.evictions(context.now);
             if let Some(last) = forgotten.last() {
                 draft.meta.forgotten_upto_ms = draft.meta.forgotten_upto_ms.max(last.time_ms());
             }
+            draft.meta.requests = (draft.meta.requests + 1).saturating_sub(forgotten.len() as u64);
             let (mut changes, facts) = draft.finish();
             changes.extend(forgotten.into_iter().map(Change::ForgetRequest));
             changes.push(Change::Request(request.id, request.body, answer.encode()));
@@ -140,10 +142,7 @@ impl NodeState {
     /// Takes a key value over, as a command wrote it or as a store holds it.
     pub fn absorb(&mut self, change: Change) {
         match change {
-            Change::Meta(meta) => {
-                self.requests.forgotten_upto_ms = meta.forgotten_upto_ms;
-                self.meta = meta;
-            }
+            Change::Meta(meta) => self.meta = meta,
             Change::Item(id, item) => {
                 self.items.insert(id, item);
             }
@@ -151,21 +150,21 @@ impl NodeState {
                 self.cells.insert(key, cell);
             }
             Change::Allocation(id, allocation) => {
-                if self.by_number.insert(allocation.number, id).is_none() {
-                    self.by_order.entry(allocation.order_id.clone()).or_default().insert(allocation.number);
-                }
                 if allocation.left() > 0 {
-                    self.open.insert(allocation.number);
+                    self.open.insert(allocation.number, id);
+                    self.allocations.insert(id, allocation);
                 } else {
                     self.open.remove(&allocation.number);
+                    self.allocations.remove(&id);
                 }
-                self.allocations.insert(id, allocation);
             }
-            Change::Document(kind, id, document) => {
-                self.documents.insert((kind, id), document);
-            }
-            Change::Request(id, body, _answer) => self.requests.remember(id, body),
-            Change::ForgetRequest(id) => self.requests.forget(id),
+            // Read from the archive when a command names them.
+            Change::Document(..)
+            | Change::Request(..)
+            | Change::ForgetRequest(_)
+            | Change::TaskNumber(..)
+            | Change::TaskOfOrder(..)
+            | Change::OpenTask(..) => {}
         }
     }
 
@@ -181,8 +180,8 @@ impl NodeState {
             }
             *open.entry(&allocation.stock_key).or_default() += allocation.left();
         }
-        if self.by_number.len() != self.allocations.len() {
-            return Some("two allocations have the same number".to_owned());
+        if self.open.len() != self.allocations.len() {
+            return Some("two open allocations have the same number".to_owned());
         }
         self.cells.iter().find_map(|(key, cell)| {
             let open = open.get(key).copied().unwrap_or(0);
@@ -221,16 +220,10 @@ impl NodeState {
         self.cells.get(key)
     }
 
-    /// An allocation.
+    /// An allocation with units left to ship. [`Archive::allocation`](dyn Archive::allocation) has closed ones too.
     #[must_use]
-    pub fn allocation(&self, id: AllocationId) -> Option<&Allocation> {
+    pub fn open_allocation(&self, id: AllocationId) -> Option<&Allocation> {
         self.allocations.get(&id)
-    }
-
-    /// A document.
-    #[must_use]
-    pub fn document(&self, kind: DocumentKind, id: &OrderId) -> Option<&Document> {
-        self.documents.get(&(kind, id.clone()))
     }
 
     /// Tasks with units left to ship.
@@ -247,23 +240,16 @@ impl NodeState {
 
     /// Requests remembered.
     #[must_use]
-    pub fn requests_remembered(&self) -> usize {
-        self.requests.len()
+    pub fn requests_remembered(&self) -> u64 {
+        self.meta.requests
     }
 
     pub(crate) fn cells_from(&self, start: Bound<StockKey>) -> impl Iterator<Item = (&StockKey, &Cell)> {
         self.cells.range((start, Bound::Unbounded))
     }
 
-    pub(crate) fn allocation_by_number(&self, number: u64) -> Option<AllocationId> {
-        self.by_number.get(&number).copied()
-    }
-
-    pub(crate) fn open_tasks_after(&self, after: u64) -> impl Iterator<Item = u64> + '_ {
-        self.open.range((Bound::Excluded(after), Bound::Unbounded)).copied()
-    }
-
-    pub(crate) fn tasks_of_order(&self, order: &OrderId) -> impl Iterator<Item = u64> + '_ {
-        self.by_order.get(order).into_iter().flatten().copied()
+    pub(crate) fn open_tasks_after(&self, after: u64) -> impl Iterator<Item = (u64, &Allocation, AllocationId)> + '_ {
+        let open = self.open.range((Bound::Excluded(after), Bound::Unbounded));
+        open.filter_map(|(number, id)| Some((*number, self.allocations.get(id)?, *id)))
     }
 }

@@ -5,8 +5,10 @@
 use std::ops::Bound;
 
 use stockmesh_proto::node::v1::{StockLevel, Task};
-use stockmesh_types::{ItemId, OrderId, StockKey};
+use stockmesh_types::{AllocationId, ItemId, OrderId, StockKey};
 
+use crate::allocation::Allocation;
+use crate::archive::Archive;
 use crate::cell::Cell;
 use crate::state::NodeState;
 
@@ -62,28 +64,34 @@ pub struct StockPage {
 }
 
 impl NodeState {
-    /// Tasks taken on after number `after`, at most `limit`.
+    /// Tasks taken on after number `after`, at most `limit`. What is not in memory is read from the archive.
     #[must_use]
-    pub fn tasks(&self, after: u64, limit: usize, filter: &TaskFilter) -> TaskPage {
-        let numbers: Box<dyn Iterator<Item = u64> + '_> = match &filter.order_id {
-            Some(order) => Box::new(self.tasks_of_order(order).filter(move |number| *number > after)),
-            None if filter.open_only => Box::new(self.open_tasks_after(after)),
-            // No number is beyond the last: a token that was made up gets an empty page.
-            None => Box::new(after.saturating_add(1)..=self.meta().accepted),
+    pub fn tasks(&self, after: u64, limit: usize, filter: &TaskFilter, archive: &dyn Archive) -> TaskPage {
+        let mut page = TaskPage { tasks: Vec::new(), next_after: None };
+        let mut last = after;
+        let mut take = |number: u64, id: AllocationId, allocation: &Allocation| {
+            if page.tasks.len() == limit {
+                page.next_after = Some(last);
+                return false;
+            }
+            page.tasks.push(allocation.task(id));
+            last = number;
+            true
         };
-        let mut found = numbers.filter_map(|number| {
-            let id = self.allocation_by_number(number)?;
-            let allocation = self.allocation(id)?;
-            (!filter.open_only || allocation.left() > 0).then(|| (number, allocation.task(id)))
-        });
-        let mut tasks = Vec::new();
-        let mut last = None;
-        for (number, task) in found.by_ref().take(limit) {
-            last = Some(number);
-            tasks.push(task);
+        match &filter.order_id {
+            None if filter.open_only => {
+                let _ = self.open_tasks_after(after).all(|(number, allocation, id)| take(number, id, allocation));
+            }
+            order => archive.tasks(after, order.as_ref(), &mut |number, id| {
+                match self.open_allocation(id) {
+                    Some(open) => take(number, id, open),
+                    None if filter.open_only => true,
+                    // The index stands in the same batch as the allocation.
+                    None => archive.allocation(id).is_none_or(|closed| take(number, id, &closed)),
+                }
+            }),
         }
-        let next_after = found.next().and(last);
-        TaskPage { tasks, next_after }
+        page
     }
 
     /// Levels of the stock keys after `after`, at most `limit`, of one item or of all.

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use stockmesh_node_core::command::{Command, CoordinatorFact, ReceivedCondition, ReviewGrants, Work};
 use stockmesh_node_core::views::TaskFilter;
-use stockmesh_node_core::{Answer, BodyHash, GrantPolicy, NodeState, RequestStamp};
+use stockmesh_node_core::{Answer, BodyHash, GrantPolicy, RequestStamp};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, RightsReturned};
 use stockmesh_types::{Epoch, Incarnation, MAX_QUANTITY, Reason};
@@ -347,10 +347,10 @@ fn pages_of_tasks_and_stock() {
     for n in [1, 2, 5] {
         node.ask(ship(&format!("s-{n}"), &[(n, 1)])).unwrap();
     }
-    let pages = |state: &NodeState, filter: TaskFilter| {
+    let pages = |node: &TestNode, filter: TaskFilter| {
         let (mut after, mut found) = (0, Vec::new());
         loop {
-            let page = state.tasks(after, 2, &filter);
+            let page = node.state.tasks(after, 2, &filter, &Kept(&node.stored));
             found.push(page.tasks.iter().map(|task| task.allocation.unwrap().log_index).collect::<Vec<_>>());
             match page.next_after {
                 Some(next) => after = next,
@@ -359,14 +359,14 @@ fn pages_of_tasks_and_stock() {
         }
     };
     let of = |open_only, order: Option<&str>| TaskFilter { open_only, order_id: order.map(doc) };
-    assert_eq!(pages(&node.state, of(false, None)), [vec![1, 2], vec![3, 4], vec![5, 6], vec![7]]);
-    assert_eq!(pages(&node.state, of(true, None)), [vec![3, 4], vec![6, 7]]);
-    assert_eq!(pages(&node.state, of(false, Some("o-2"))), [vec![2, 7]]);
-    assert_eq!(pages(&node.state, of(true, Some("o-2"))), [vec![7]]);
-    assert_eq!(pages(&node.state, of(true, Some("o-9"))), [Vec::<u64>::new()]);
+    assert_eq!(pages(&node, of(false, None)), [vec![1, 2], vec![3, 4], vec![5, 6], vec![7]]);
+    assert_eq!(pages(&node, of(true, None)), [vec![3, 4], vec![6, 7]]);
+    assert_eq!(pages(&node, of(false, Some("o-2"))), [vec![2, 7]]);
+    assert_eq!(pages(&node, of(true, Some("o-2"))), [vec![7]]);
+    assert_eq!(pages(&node, of(true, Some("o-9"))), [Vec::<u64>::new()]);
     // A page token can be made up.
     for filter in [of(false, None), of(true, None), of(false, Some("o-2"))] {
-        let page = node.state.tasks(u64::MAX, 2, &filter);
+        let page = node.state.tasks(u64::MAX, 2, &filter, &Kept(&node.stored));
         assert_eq!((page.tasks.len(), page.next_after), (0, None));
     }
     let page = node.state.stock(None, 1, None);

@@ -6,22 +6,27 @@
 //!
 //! Must not know: threads, sockets, clocks.
 
+mod migrate;
 mod open;
+mod overlay;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prost::Message;
 use stockmesh_node_core::command::{Command, CoordinatorFact, Work};
-use stockmesh_node_core::{Answer, Context, Key, NodeState};
+use stockmesh_node_core::{Answer, Archive, Context, Key, NodeState, change};
 use stockmesh_proto::entry::{ChainError, Head};
 use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
 use stockmesh_types::{
-    BusinessDate, ChainHash, FeedId, Incarnation, LogTime, Principal, PrincipalKind, Reason, Reject,
+    BusinessDate, ChainHash, FeedId, Incarnation, LogTime, Principal, PrincipalKind, Reason, Reject, RequestId,
 };
 
 pub use open::{OpenError, Opened, RecoveryReason, open};
 
-use crate::store::{Batch, Mark};
+pub use overlay::Overlay;
+
+use crate::store::{Batch, Mark, Store, StoreError};
 
 /// Entries that stay in the store behind what every peer acknowledged: for people, and for a peer that was restored.
 pub const KEPT_ENTRIES: u64 = 10_000;
@@ -52,8 +57,8 @@ pub struct Group {
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
 pub struct Engine {
+    store: Arc<dyn Store>,
     state: NodeState,
     feed: FeedId,
     head: Head,
@@ -62,17 +67,37 @@ pub struct Engine {
     batch: Batch,
     entries: Vec<FeedEntry>,
     group_bytes: usize,
+    /// The store failed while something was looked up: nothing more is handed out.
+    fault: Option<StoreError>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("feed", &self.feed).field("head", &self.head).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
     pub(crate) fn new(
+        store: Arc<dyn Store>,
         state: NodeState,
         feed: FeedId,
         head: Head,
         first_seq: u64,
         cursors: BTreeMap<FeedId, Head>,
     ) -> Self {
-        Self { state, feed, head, first_seq, cursors, batch: Batch::new(), entries: Vec::new(), group_bytes: 0 }
+        Self {
+            store,
+            state,
+            feed,
+            head,
+            first_seq,
+            cursors,
+            batch: Batch::new(),
+            entries: Vec::new(),
+            group_bytes: 0,
+            fault: None,
+        }
     }
 
     /// The state, ahead of the store by the open group.
@@ -99,12 +124,25 @@ impl Engine {
         self.group_bytes
     }
 
-    /// Works a command out, into the open group.
+    /// What is not in memory: the store with the open group over it.
+    #[must_use]
+    pub fn archive(&self) -> Overlay<'_> {
+        Overlay::new(&*self.store, &self.batch)
+    }
+
+    /// Works a command out, into the open group. The answer of a repeated request is its first one.
     ///
     /// # Errors
     /// The business answer that says no; it changes nothing.
     pub fn handle(&mut self, context: &Context, command: Command) -> Result<Answer, Reject> {
-        let effects = self.state.handle(context, command)?;
+        let overlay = Overlay::new(&*self.store, &self.batch);
+        let handled = self.state.handle(context, command, &overlay);
+        if let Some(fault) = overlay.fault() {
+            // Whatever was worked out is not to be believed. The group is never handed out, so nobody is told.
+            self.failed(fault);
+            return Err(Reject::new(Reason::ShuttingDown, "the store failed, the outcome is unknown"));
+        }
+        let effects = handled?;
         for change in &effects.changes {
             let (key, value) = change.encode();
             self.put(key, value);
@@ -115,7 +153,29 @@ impl Engine {
             self.put(key, Some(entry.encode_to_vec()));
             self.entries.push(entry);
         }
-        Ok(effects.answer)
+        match effects.answer {
+            Answer::Repeated(id) => self.remembered(id),
+            answer => Ok(answer),
+        }
+    }
+
+    /// The store failed while something was looked up: nothing more is handed out.
+    pub(crate) fn failed(&mut self, fault: StoreError) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The first answer of a request.
+    fn remembered(&mut self, id: RequestId) -> Result<Answer, Reject> {
+        let overlay = self.archive();
+        let value = overlay.get(&Key::Request(id).encode());
+        let fault = overlay.fault();
+        if fault.is_some() {
+            self.fault = fault;
+        }
+        let answer = value.as_deref().and_then(change::split_request).and_then(|(_, answer)| Answer::decode(answer));
+        answer.ok_or_else(|| {
+            Reject::new(Reason::RequestExpired, "the request took effect, and its answer is no longer kept: look it up")
+        })
     }
 
     /// How far the coordinator's feed to this node took effect, with the open group.
@@ -182,11 +242,17 @@ impl Engine {
         self.batch.insert(key, value);
     }
 
-    /// Closes the open group and hands it out; `None` when nothing is in it. `acknowledged` is what every peer has of the feed:
+    /// Closes the open group and hands it out: it is written before anything else is worked out. `None` when nothing is in it. `acknowledged` is what every peer has of the feed:
     /// older entries are trimmed, but for a tail.
-    pub fn take_group(&mut self, acknowledged: u64) -> Option<Group> {
+    ///
+    /// # Errors
+    /// The fault of the store that came up while the group was worked out: none of it may be written.
+    pub fn take_group(&mut self, acknowledged: u64) -> Result<Option<Group>, StoreError> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
         if self.batch.is_empty() {
-            return None;
+            return Ok(None);
         }
         self.trim(acknowledged.min(self.head.seq));
         let head = FeedHeadValue {
@@ -197,11 +263,11 @@ impl Engine {
         };
         self.put(Key::FeedHead.encode(), Some(head.encode_to_vec()));
         self.group_bytes = 0;
-        Some(Group {
+        Ok(Some(Group {
             batch: std::mem::take(&mut self.batch),
             entries: std::mem::take(&mut self.entries),
             mark: Mark { epoch: self.feed.epoch, head: self.head },
-        })
+        }))
     }
 
     /// Removes a bounded number of entries that nobody needs: twice what the group adds, so that a backlog shrinks.

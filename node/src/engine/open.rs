@@ -6,24 +6,25 @@
 //! Must not know: how a node recovers; that takes the coordinator.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use prost::Message;
-use stockmesh_node_core::{Change, CorruptValue, GrantPolicy, Identity, Key, NodeState};
+use stockmesh_node_core::{Archive, Change, CorruptValue, GrantPolicy, Identity, Key, NodeState};
 use stockmesh_proto::convert;
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
 use stockmesh_types::{AllocationId, ChainHash, FeedId, NodeId, StockKey, chain_hash};
 
-use super::{Engine, FeedHeadValue, decode_cursor, decode_entry};
+use super::migrate::{FORMAT, prepare};
+use super::{Engine, FeedHeadValue, Overlay, decode_cursor, decode_entry};
 use crate::store::{Batch, Mark, Store, StoreError};
 
-/// Version of the layout of keys and values.
-const FORMAT: u32 = 1;
 /// Entries at the end of the feed that are checked against the state.
 const CHECKED_ENTRIES: u64 = 1_000;
-/// The first byte of feed entries' keys; they are not loaded.
-const FEED_PREFIX: u8 = b'f';
+/// First bytes of the keys that are looked up when they are named, and not loaded: allocations (but for open ones), documents,
+/// requests, feed entries.
+const LEFT_IN_STORE: [u8; 5] = [b'a', b'd', b'e', b'f', b'r'];
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum OpenError {
     #[error("the store is damaged: {0}. Restore it from a backup")]
     Damaged(String),
     /// Another version wrote it.
-    #[error("the store has format {found}, this build reads {FORMAT}: use the build that wrote it")]
+    #[error("the store has format {found}, this build reads {FORMAT} and lower: use the build that wrote it")]
     Format {
         /// Version found.
         found: u32,
@@ -90,21 +91,21 @@ pub enum Opened {
     Recovering(Box<Engine>, RecoveryReason),
 }
 
-/// Opens the store of a node. A new store gets its format version.
+/// Opens the store of a node. A new store gets its format version, one of an earlier format is brought to the present one.
 ///
 /// # Errors
 /// [`OpenError`].
 pub fn open(
-    store: &mut impl Store,
+    store: Arc<dyn Store>,
     identity: Identity,
     policy: GrantPolicy,
     mark: Option<Mark>,
 ) -> Result<Opened, OpenError> {
-    prepare(store)?;
+    prepare(&*store)?;
     let participant = stockmesh_node_core::change::participant(&identity.node);
     let feed = FeedId { participant, destination: String::new(), epoch: identity.epoch.0 };
     let mut loaded = Loaded { state: NodeState::new(identity, policy), cursors: BTreeMap::new(), head: None };
-    loaded.read(store)?;
+    loaded.read(&*store)?;
     let Loaded { state, cursors, head } = loaded;
     let head = head.unwrap_or(FeedHeadValue { epoch: feed.epoch, seq: 0, hash: vec![0; 32], first_seq: 1 });
     if head.epoch != feed.epoch {
@@ -117,27 +118,13 @@ pub fn open(
     if let Some(flaw) = state.flaw() {
         return Err(OpenError::Damaged(flaw));
     }
-    check_feed(store, &state, &feed, head, first_seq)?;
-    let reason = compare(store, &feed, head, first_seq, mark)?;
-    let engine = Box::new(Engine::new(state, feed, head, first_seq, cursors));
+    check_feed(&*store, &state, &feed, head, first_seq)?;
+    let reason = compare(&*store, &feed, head, first_seq, mark)?;
+    let engine = Box::new(Engine::new(store, state, feed, head, first_seq, cursors));
     Ok(match reason {
         None => Opened::Ready(engine),
         Some(reason) => Opened::Recovering(engine, reason),
     })
-}
-
-fn prepare(store: &mut impl Store) -> Result<(), OpenError> {
-    match store.get(&Key::Format.encode())? {
-        Some(bytes) => {
-            let found = bytes.try_into().map_or(0, u32::from_be_bytes);
-            if found == FORMAT { Ok(()) } else { Err(OpenError::Format { found }) }
-        }
-        None => {
-            let batch = Batch::from([(Key::Format.encode(), Some(FORMAT.to_be_bytes().to_vec()))]);
-            store.write(&batch)?;
-            Ok(store.sync()?)
-        }
-    }
 }
 
 struct Loaded {
@@ -147,11 +134,12 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Reads every key but the feed's entries, which may be many more.
-    fn read(&mut self, store: &impl Store) -> Result<(), OpenError> {
-        for (from, to) in [(vec![0], vec![FEED_PREFIX]), (vec![FEED_PREFIX + 1], vec![u8::MAX])] {
+    /// Reads what is kept in memory: everything but what may be looked up later.
+    fn read(&mut self, store: &dyn Store) -> Result<(), OpenError> {
+        let mut from = 0;
+        for left in LEFT_IN_STORE.into_iter().chain([u8::MAX]) {
             let mut trouble = None;
-            store.scan(&from, &to, &mut |key, value| match self.take(key, value) {
+            store.scan(&[from], &[left], &mut |key, value| match self.take(key, value) {
                 Ok(()) => true,
                 Err(error) => {
                     trouble = Some(error);
@@ -160,6 +148,30 @@ impl Loaded {
             })?;
             if let Some(error) = trouble {
                 return Err(error);
+            }
+            from = left.saturating_add(1);
+        }
+        self.read_open_work(store)
+    }
+
+    fn read_open_work(&mut self, store: &dyn Store) -> Result<(), OpenError> {
+        let mut open = Vec::new();
+        let (from, to) = (Key::OpenTask(0).encode(), Key::OpenTask(u64::MAX).encode());
+        store.scan(&from, &to, &mut |key, value| {
+            open.push((key.to_vec(), value.to_vec()));
+            true
+        })?;
+        for (key, value) in open {
+            let damaged = || OpenError::Damaged(format!("key {key:02x?} is none of a node's"));
+            let decoded = Change::decode(Key::decode(&key).ok_or_else(damaged)?, &value)?;
+            let Some(Change::OpenTask(number, Some(id))) = decoded else { return Err(damaged()) };
+            let missing = || OpenError::Damaged(format!("allocation {id} is open as task {number}, and not there"));
+            let value = store.get(&Key::Allocation(id).encode())?.ok_or_else(missing)?;
+            if let Some(change) = Change::decode(Key::Allocation(id), &value)? {
+                self.state.absorb(change);
+            }
+            if self.state.open_allocation(id).is_none_or(|found| found.number != number) {
+                return Err(missing());
             }
         }
         Ok(())
@@ -195,7 +207,7 @@ impl Loaded {
 
 /// Checks the end of the feed: its entries are there, chained, and say the same as the state.
 fn check_feed(
-    store: &impl Store,
+    store: &dyn Store,
     state: &NodeState,
     feed: &FeedId,
     head: Head,
@@ -233,10 +245,10 @@ fn check_feed(
     if hash != head.hash {
         return damaged(format!("the chain ends in {hash}, the head says {}", head.hash));
     }
-    said.check(state).map_or(Ok(()), damaged)
+    said.check(store, state)
 }
 
-fn read_all(store: &impl Store, epoch: u64, from: u64, upto: u64) -> Result<Vec<FeedEntry>, OpenError> {
+fn read_all(store: &dyn Store, epoch: u64, from: u64, upto: u64) -> Result<Vec<FeedEntry>, OpenError> {
     let start = Key::FeedEntry { epoch, seq: from }.encode();
     let end = Key::FeedEntry { epoch, seq: upto.saturating_add(1) }.encode();
     let mut entries = Vec::new();
@@ -291,31 +303,38 @@ impl Said {
         }
     }
 
-    fn check(&self, state: &NodeState) -> Option<String> {
+    fn check(&self, store: &dyn Store, state: &NodeState) -> Result<(), OpenError> {
         let Self { granted, shortfall, shipped, cancelled, accepted } = self;
+        let none = Batch::new();
+        let overlay = Overlay::new(store, &none);
+        let archive: &dyn Archive = &overlay;
         let cell = |key: &StockKey| state.cell(key).copied().unwrap_or_default();
         let apart = |what: &str, said: i64, is: i64| format!("{what}: the feed says {said}, the state {is}");
         let grants = granted.iter().map(|(key, said)| (format!("rights granted on {key}"), *said, cell(key).granted));
         let shortfalls =
             shortfall.iter().map(|(key, said)| (format!("shortfall of {key}"), *said, cell(key).reported_shortfall));
-        let of = |id: &AllocationId| state.allocation(*id).map_or((-1, -1), |found| (found.shipped, found.cancelled));
+        let of = |id: &AllocationId| archive.allocation(*id).map_or((-1, -1), |found| (found.shipped, found.cancelled));
         let shipments = shipped.iter().map(|(id, said)| (format!("units shipped of {id}"), *said, of(id).0));
         let cancels = cancelled.iter().map(|(id, said)| (format!("units cancelled of {id}"), *said, of(id).1));
         let known =
-            accepted.iter().map(|id| (format!("allocation {id}"), 1, i64::from(state.allocation(*id).is_some())));
-        grants
+            accepted.iter().map(|id| (format!("allocation {id}"), 1, i64::from(archive.allocation(*id).is_some())));
+        let found = grants
             .chain(shortfalls)
             .chain(shipments)
             .chain(cancels)
             .chain(known)
             .find(|(_, said, is)| said != is)
-            .map(|(what, said, is)| apart(&what, said, is))
+            .map(|(what, said, is)| apart(&what, said, is));
+        if let Some(fault) = overlay.fault() {
+            return Err(fault.into());
+        }
+        found.map_or(Ok(()), |flaw| Err(OpenError::Damaged(flaw)))
     }
 }
 
 /// Compares a store with its marker.
 fn compare(
-    store: &impl Store,
+    store: &dyn Store,
     feed: &FeedId,
     head: Head,
     first_seq: u64,

@@ -208,7 +208,7 @@ impl NodeService for NodeApi {
             Ok((hosted, after, page_size(body.page_size)?, filter))
         };
         let (hosted, after, limit, filter) = prepared().map_err(|reject: Reject| to_status(&reject))?;
-        let page = hosted.node.read(move |view| Ok(view.state.tasks(after, limit, &filter))).await;
+        let page = hosted.node.read(move |view| Ok(view.state.tasks(after, limit, &filter, view.archive))).await;
         let page = page.map_err(|reject| to_status(&reject))?;
         let next_page_token = page.next_after.map(|after| encode_token("tasks", after)).unwrap_or_default();
         Ok(Response::new(ListTasksResponse { tasks: page.tasks, next_page_token }))

@@ -8,14 +8,12 @@
 pub mod marker;
 pub mod sled_store;
 pub mod space;
-pub mod thread;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub use marker::{Mark, MarkerFile};
 pub use sled_store::SledStore;
-pub use thread::{OnFault, StoreHandle};
 
 /// Writes that become visible together: a value, or `None` to remove the key. A later write of a key replaces an earlier one.
 pub type Batch = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -37,6 +35,9 @@ pub enum StoreError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// A value can't be read.
+    #[error("the store is damaged: {0}. Restore it from a backup")]
+    Damaged(String),
     /// A value is too long for the store.
     #[error("a value of {bytes} bytes is longer than {MAX_VALUE_BYTES}")]
     ValueTooLong {
@@ -52,8 +53,8 @@ impl StoreError {
     }
 }
 
-/// A store of key values.
-pub trait Store: Send + 'static {
+/// A store of key values. One thread writes; syncing and reading may go on beside it.
+pub trait Store: Send + Sync + 'static {
     /// The value of a key.
     ///
     /// # Errors
@@ -70,11 +71,11 @@ pub trait Store: Send + 'static {
     ///
     /// # Errors
     /// [`StoreError`].
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    fn write(&self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Makes every write so far durable.
+    /// Makes every write so far durable. One that comes while this runs may be durable or not, as a whole.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn sync(&mut self) -> Result<(), StoreError>;
+    fn sync(&self) -> Result<(), StoreError>;
 }

@@ -9,18 +9,19 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Batch, MAX_VALUE_BYTES, Store, StoreError};
 
 /// Page cache of one store; its real use is a multiple of it.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A sled store in a folder.
-#[derive(Debug)]
+/// A sled store in a folder. A clone is another handle on the same store.
+#[derive(Clone, Debug)]
 pub struct SledStore {
     db: sled::Db,
     /// Own handle on the engine's data file, to sync it for real.
-    data: File,
+    data: Arc<File>,
     data_path: PathBuf,
 }
 
@@ -34,8 +35,8 @@ impl SledStore {
         remove_unfinished_snapshots(dir)?;
         let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
         let data_path = dir.join("db");
-        let data = File::open(&data_path).map_err(StoreError::file(&data_path))?;
-        let mut store = Self { db, data, data_path };
+        let data = Arc::new(File::open(&data_path).map_err(StoreError::file(&data_path))?);
+        let store = Self { db, data, data_path };
         store.sync()?;
         // The names of the files must last as well as what is in them.
         sync_dir(dir)?;
@@ -81,7 +82,7 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut writes = sled::Batch::default();
         for (key, value) in batch {
             match value {
@@ -95,7 +96,7 @@ impl Store for SledStore {
         Ok(self.db.apply_batch(writes)?)
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
+    fn sync(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         self.data.sync_data().map_err(StoreError::file(&self.data_path))
     }

@@ -18,7 +18,7 @@ pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
 pub const LOW_WATER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Says how many bytes there is room for.
-pub type Gauge = Box<dyn Fn() -> Result<u64, StoreError> + Send>;
+pub type Gauge = Box<dyn Fn() -> Result<u64, StoreError> + Send + Sync>;
 
 /// Room on the disk that holds `dir`, for users other than root.
 #[must_use]

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use stockmesh_node::engine::{Engine, Opened, open};
+use stockmesh_node::engine::{self, Engine, Opened, open};
 use stockmesh_node::store::{Batch, Mark, Store, StoreError};
 use stockmesh_node_core::command::*;
-use stockmesh_node_core::{BodyHash, Context, GrantPolicy, Identity, RequestStamp};
+use stockmesh_node_core::{Allocation, BodyHash, Change, Context, GrantPolicy, Identity, Key, RequestStamp};
 use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
@@ -57,7 +57,7 @@ impl Store for LossyStore {
         Ok(())
     }
 
-    fn write(&mut self, batch: &Batch) -> Result<(), StoreError> {
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let mut disk = self.0.lock().unwrap();
         for (key, value) in batch {
             match value {
@@ -68,7 +68,7 @@ impl Store for LossyStore {
         Ok(())
     }
 
-    fn sync(&mut self) -> Result<(), StoreError> {
+    fn sync(&self) -> Result<(), StoreError> {
         let mut disk = self.0.lock().unwrap();
         if disk.fail_next_sync {
             let error = std::io::Error::other("the disk is on fire");
@@ -84,14 +84,28 @@ pub fn identity() -> Identity {
     Identity { group: Group(1), node: NodeId::new("dc-1").unwrap(), epoch: Epoch(1) }
 }
 
-pub fn opened(store: &mut impl Store, mark: Option<Mark>) -> Opened {
-    open(store, identity(), GrantPolicy::default(), mark).unwrap()
+pub fn opened(store: &(impl Store + Clone), mark: Option<Mark>) -> Opened {
+    open(Arc::new(store.clone()), identity(), GrantPolicy::default(), mark).unwrap()
 }
 
-pub fn ready(store: &mut impl Store, mark: Option<Mark>) -> Engine {
+pub fn ready(store: &(impl Store + Clone), mark: Option<Mark>) -> Engine {
     match opened(store, mark) {
         Opened::Ready(engine) => *engine,
         Opened::Recovering(_, reason) => panic!("recovering: {reason}"),
+    }
+}
+
+/// What would be synced next, if there is anything.
+pub fn group(engine: &mut Engine) -> Option<engine::Group> {
+    engine.take_group(0).unwrap()
+}
+
+/// An allocation as the store has it.
+pub fn stored_allocation(store: &impl Store, n: u64) -> Option<Allocation> {
+    let value = store.get(&Key::Allocation(allocation(n)).encode()).unwrap()?;
+    match Change::decode(Key::Allocation(allocation(n)), &value).unwrap() {
+        Some(Change::Allocation(_, allocation)) => Some(allocation),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -88,7 +88,7 @@ impl InspectReturn {
     pub(super) fn execute(self, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
         let Self { return_id, quantity, disposition } = self;
         let Some(Document::Return { stock_key, quantity: returned, inspected }) =
-            draft.state().document(DocumentKind::Return, &return_id).cloned()
+            draft.document(DocumentKind::Return, &return_id)
         else {
             let message = format!("node {} has no return {return_id}", draft.state().identity().node);
             return Err(Reject::new(Reason::UnknownReturn, message).field("return_id"));

@@ -170,7 +170,7 @@ struct Opened {
 impl Opened {
     fn accept(self, draft: &mut Draft<'_>, id: AllocationId) -> Result<(), Reject> {
         // An id is accepted once, whatever comes with it.
-        if draft.state().allocation(id).is_some() {
+        if draft.knows_allocation(id) {
             return Ok(());
         }
         let Self { order_id, line, stock_key, quantity, ship_to } = self;

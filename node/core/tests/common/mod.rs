@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use stockmesh_node_core::command::*;
 use stockmesh_node_core::{
-    Answer, BodyHash, Cell, Change, Context, GrantPolicy, Identity, Key, NodeState, RequestStamp,
+    Allocation, Answer, Archive, BodyHash, Cell, Change, Context, CorruptValue, GrantPolicy, Identity, Key, NodeState,
+    RequestStamp,
 };
 use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::feed::v1::entry_body::Fact;
@@ -26,6 +27,23 @@ pub struct TestNode {
     pub entries: Vec<EntryBody>,
     pub now: i64,
     pub requests: u64,
+}
+
+/// What a node wrote, as its archive.
+pub struct Kept<'a>(pub &'a BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Archive for Kept<'_> {
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(key).cloned()
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) {
+        let _ = self.0.range(from.to_vec()..to.to_vec()).all(|(key, value)| visit(key, value));
+    }
+
+    fn damaged(&self, what: &CorruptValue) {
+        panic!("{what}");
+    }
 }
 
 pub fn key(item: &str) -> StockKey {
@@ -77,7 +95,7 @@ impl TestNode {
     pub fn handle(&mut self, request: Option<RequestStamp>, command: Command) -> Result<Answer, Reject> {
         let before = self.state.clone();
         let context = self.context(request);
-        match self.state.handle(&context, command) {
+        match self.state.handle(&context, command, &Kept(&self.stored)) {
             Ok(effects) => {
                 for change in &effects.changes {
                     match change.encode() {
@@ -125,6 +143,11 @@ impl TestNode {
 
     pub fn cell(&self, item: &str) -> Cell {
         self.state.cell(&key(item)).copied().unwrap_or_default()
+    }
+
+    /// An allocation, open or closed.
+    pub fn known(&self, n: u64) -> Option<Allocation> {
+        (&Kept(&self.stored) as &dyn Archive).allocation(allocation(n))
     }
 
     /// The state as a restart would find it.

@@ -312,7 +312,7 @@ impl World {
             assert!(rights.shipped <= cell.consumed, "I4: shipped");
         }
         for (n, job) in &self.model.jobs {
-            let known = self.node.state.allocation(allocation(*n)).expect("accepted");
+            let known = self.node.known(*n).expect("accepted");
             assert_eq!((known.shipped, known.cancelled), (job.shipped, job.cancelled), "{n}");
             assert!(known.shipped + known.cancelled <= known.quantity, "I5");
             let at_coordinator = &self.coordinator.allocations[n];

@@ -1,56 +1,59 @@
-//! A node as its callers know it, and what they may ask. Every question has one answer, or the caller learns that none came.
+//! The actor: a node's mailbox. It takes asks in order, bounded, and hands them to the node's [writer](crate::writer).
 //!
-//! Must not know: groups, the store.
+//! What does not fit is answered OVERLOADED, never dropped.
+//!
+//! Must not know: gRPC, sled, what a command means.
 
 use std::sync::Arc;
 
-use actix::{Addr, Message};
+use actix::{Actor, Addr, Context as ActorContext, Handler, Message};
 use stockmesh_node_core::command::{Command, ReviewGrants};
-use stockmesh_node_core::{Answer, NodeState, RequestStamp};
+use stockmesh_node_core::{Answer, RequestStamp};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedEntry;
 use stockmesh_types::{FeedId, Principal, PrincipalKind, Reason, Reject};
 use tokio::sync::oneshot;
 
-use super::NodeActor;
-use crate::engine::RecoveryReason;
 use crate::tail::FeedTail;
+pub use crate::writer::View;
+use crate::writer::{Question, Reply, WriterHandle};
 
-/// What a read may see.
-#[derive(Debug)]
-pub struct View<'a> {
-    /// State; all of it is durable.
-    pub state: &'a NodeState,
-    /// Where the own feed ends.
-    pub head: Head,
-    /// Why the node is recovering, if it is.
-    pub recovering: Option<&'a RecoveryReason>,
-}
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Reject>>;
-pub(super) type Look = Box<dyn FnOnce(Result<&View<'_>, Reject>) + Send>;
+/// Asks that may be in the actor's mailbox.
+const MAILBOX: usize = 1_024;
 
 /// Something that an actor is asked.
-pub struct Ask(pub(super) Question);
+pub struct Ask(Question);
 
 impl Message for Ask {
     type Result = ();
 }
 
-pub(super) enum Question {
-    Command { principal: Principal, request: Option<RequestStamp>, command: Command, reply: Reply<Answer> },
-    Follow { feed: FeedId, entries: Vec<FeedEntry>, reply: Reply<Head> },
-    Cursor { feed: FeedId, reply: Reply<Head> },
-    Read(Look),
+/// See the module.
+#[derive(Debug)]
+pub struct NodeActor {
+    writer: WriterHandle,
 }
 
-impl Question {
-    pub(super) fn refuse(self, reject: Reject) {
-        // Errors mean that the caller is gone.
-        match self {
-            Self::Command { reply, .. } => drop(reply.send(Err(reject))),
-            Self::Follow { reply, .. } | Self::Cursor { reply, .. } => drop(reply.send(Err(reject))),
-            Self::Read(look) => look(Err(reject)),
+/// Starts a node's actor on an arbiter, in front of its writer.
+#[must_use]
+pub fn start(arbiter: &actix::ArbiterHandle, writer: WriterHandle, tail: Arc<FeedTail>) -> NodeHandle {
+    let address = NodeActor::start_in_arbiter(arbiter, move |context| {
+        context.set_mailbox_capacity(MAILBOX);
+        NodeActor { writer }
+    });
+    NodeHandle { address, tail }
+}
+
+impl Actor for NodeActor {
+    type Context = ActorContext<Self>;
+}
+
+impl Handler<Ask> for NodeActor {
+    type Result = ();
+
+    fn handle(&mut self, Ask(question): Ask, _: &mut Self::Context) {
+        if let Err((question, gone)) = self.writer.ask(question) {
+            question.refuse(if gone { going_down() } else { overloaded() });
         }
     }
 }
@@ -58,8 +61,8 @@ impl Question {
 /// A node as its callers know it.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
-    pub(super) address: Addr<NodeActor>,
-    pub(super) tail: Arc<FeedTail>,
+    address: Addr<NodeActor>,
+    tail: Arc<FeedTail>,
 }
 
 impl NodeHandle {
@@ -79,7 +82,7 @@ impl NodeHandle {
     /// Takes entries of the coordinator's feed; answers with the cursor once their effects are durable.
     ///
     /// # Errors
-    /// As [`Engine::follow`], and as [`Self::command`].
+    /// As [`Engine::follow`](crate::engine::Engine::follow), and as [`Self::command`].
     pub async fn follow(&self, feed: FeedId, entries: Vec<FeedEntry>) -> Result<Head, Reject> {
         self.ask(|reply| Question::Follow { feed, entries, reply }).await
     }
@@ -87,12 +90,12 @@ impl NodeHandle {
     /// How far a feed to this node took effect.
     ///
     /// # Errors
-    /// As [`Engine::cursor`], and as [`Self::command`].
+    /// As [`Engine::cursor`](crate::engine::Engine::cursor), and as [`Self::command`].
     pub async fn cursor(&self, feed: FeedId) -> Result<Head, Reject> {
         self.ask(|reply| Question::Cursor { feed, reply }).await
     }
 
-    /// Looks at the state.
+    /// Looks at the state. What it saw is durable when the answer comes.
     ///
     /// # Errors
     /// What `look` refuses, or as [`Self::command`].
@@ -100,11 +103,8 @@ impl NodeHandle {
         &self,
         look: impl FnOnce(&View<'_>) -> Result<T, Reject> + Send + 'static,
     ) -> Result<T, Reject> {
-        self.ask(|reply| {
-            Question::Read(Box::new(move |view| {
-                // An error means that the caller is gone.
-                let _ = reply.send(view.and_then(look));
-            }))
+        self.ask(|reply: Reply<T>| {
+            Question::Read(Box::new(move |view| crate::writer::release(reply, view.and_then(look))))
         })
         .await
     }
@@ -141,7 +141,7 @@ impl NodeHandle {
     }
 }
 
-pub(super) fn overloaded() -> Reject {
+fn overloaded() -> Reject {
     Reject::new(Reason::Overloaded, "the node has more work waiting than it takes on: repeat with the same id")
 }
 
