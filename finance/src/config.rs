@@ -1,11 +1,15 @@
 //! Settings of a finance service: a TOML file, which flags override.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use stockmesh_finance_core::Settings;
 use stockmesh_service::TlsFiles;
 use stockmesh_types::{Group, LegalEntity, OrderId, Reason, Reject};
+
+use crate::signing;
 
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,6 +42,19 @@ pub struct Config {
 pub struct Accounting {
     /// Legal entity that holds customers' deposits on prepaid orders. None: that of the first node that is registered.
     pub deposit_entity: Option<LegalEntity>,
+    /// The same for single sales channels.
+    pub deposit_entities: BTreeMap<String, LegalEntity>,
+    /// Ed25519 key (PKCS#8) that heads of the journal's chain are signed by; made when it is not there. None:
+    /// `head-signing.key` in the data folder.
+    pub signing_key: Option<PathBuf>,
+}
+
+impl Accounting {
+    /// What posting depends on.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings { deposit_entity: self.deposit_entity.clone(), deposit_entities: self.deposit_entities.clone() }
+    }
 }
 
 fn main_id() -> String {
@@ -49,6 +66,12 @@ fn first_group() -> Group {
 }
 
 impl Config {
+    /// The file of the key that heads are signed by.
+    #[must_use]
+    pub fn signing_key(&self) -> PathBuf {
+        self.accounting.signing_key.clone().unwrap_or_else(|| self.data_dir.join(signing::FILE_NAME))
+    }
+
     /// Checks what the types don't.
     ///
     /// # Errors

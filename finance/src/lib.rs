@@ -9,14 +9,17 @@
 //!                                                          └──────┴── grpc::Ledger, export, CLI ──▶ people, tools
 //! ```
 //!
-//! Reading order: [`config`], [`store`] (with `schema.sql`, made for accountants), [`writer`], [`grpc`], [`export`],
-//! [`serve`], [`cli`].
+//! Reading order: [`config`], [`store`] (with `schema.sql`, made for accountants), [`signing`], [`writer`], [`fold`], [`grpc`],
+//! [`export`], [`serve`], [`cli`].
 
 pub mod cli;
 pub mod config;
 pub mod export;
+pub mod fold;
 pub mod grpc;
 mod money;
 pub mod serve;
+pub mod signing;
 pub mod store;
+pub mod verify_heads;
 pub mod writer;

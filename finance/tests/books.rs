@@ -11,8 +11,9 @@ use common::facts::{self, Ledger, Sent, received};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use stockmesh_finance::export::export;
+use stockmesh_finance::fold::fold;
 use stockmesh_finance::store::{FILE_NAME, StockRow, Store, StoreError, open_reader, verify};
-use stockmesh_finance::writer::{self, WriterHandle};
+use stockmesh_finance::writer::WriterHandle;
 use stockmesh_proto::finance::v1::ExportFormat;
 use stockmesh_types::{ChainHash, FeedId, Reason};
 use world::{World, steps};
@@ -26,7 +27,7 @@ fn keep(dir: &Path, facts: &[Sent], batch: usize, restart: usize) {
     let mut chains = Chains::default();
     let entries: Vec<_> = facts.iter().map(|sent| chains.append(sent)).collect();
     for life in entries.chunks(restart) {
-        let (handle, writer) = writer::start(Store::open(dir, "main").unwrap(), None).unwrap();
+        let (handle, writer) = common::start(dir);
         runtime().block_on(async {
             for batch in life.chunks(batch) {
                 for _ in 0..2 {
@@ -81,6 +82,9 @@ proptest! {
         let result = verify(&reader, |_| {}).unwrap();
         prop_assert_eq!(&result.findings, &[]);
         prop_assert_eq!(result.head, records.meta.head.hash.to_string());
+        let again = fold(&reader, dir.path(), |_, _| {}).unwrap();
+        prop_assert_eq!(&again.findings, &[]);
+        prop_assert_eq!((again.facts, again.impossible.as_str()), (facts.len() as u64, ""));
     }
 }
 
@@ -170,7 +174,7 @@ fn apply(
 #[test]
 fn gaps_forks_and_unknown_facts_stop_a_feed_where_they_are() {
     let dir = tempfile::tempdir().unwrap();
-    let (handle, writer) = writer::start(Store::open(dir.path(), "main").unwrap(), None).unwrap();
+    let (handle, writer) = common::start(dir.path());
     let (mut chains, mut feeds) = (Chains::default(), facts::Feeds::default());
     let mut next = |n: usize| chains.append(&feeds.send("node/dc-1", received(&format!("R{n}"), "A", 3, 100)));
     let entries: Vec<_> = (0..4).map(&mut next).collect();
@@ -266,6 +270,18 @@ fn exports_have_every_account_and_every_posting() {
     }
     // Only what happened on another day says so: the two entries of the order.
     assert_eq!(beancount.matches("effective-date:").count(), 2, "{beancount}");
+    let hledger = exported(dir.path(), ExportFormat::Hledger);
+    for line in [
+        "commodity 1000.00 GBP",
+        "account Liabilities:Uk:CustomerDeposits",
+        "2026-01-07 * Revenue of shipment S1 from dc-1  order O1",
+        "    ; number:5, rule:shipment.revenue/1, source:node/dc-1/1/2, order:O1",
+        "    Liabilities:Uk:TaxPayable:GB  -1.20 GBP  ; tax-rate-ppm:200000",
+        "2026-01-07 * Balances",
+        "    Assets:Uk:Inventory:Dc-1  0.00 GBP = 8.04 GBP",
+    ] {
+        assert!(hledger.lines().any(|found| found == line), "{line:?} in\n{hledger}");
+    }
     let csv = exported(dir.path(), ExportFormat::Csv);
     let reader = open_reader(dir.path()).unwrap();
     let postings = verify(&reader, |_| {}).unwrap().postings;

@@ -297,8 +297,27 @@ fn check_command_line(finance: &Finance, dir: &Path, entries: u64) {
     let csv = dir.join("books.csv");
     let (code, _) = finance.run(&["export", "--format", "csv", "--out", csv.to_str().unwrap()]);
     assert_eq!(code, Some(0));
+    let journal = dir.join("books.journal");
+    let (code, text) = finance.run(&["export", "--format", "hledger", "--out", journal.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    // Where hledger is installed, it agrees: STOCKMESH_HLEDGER=/usr/bin/hledger.
+    if let Some(program) = std::env::var_os("STOCKMESH_HLEDGER") {
+        let output = Command::new(program).arg("-f").arg(&journal).args(["check", "--strict"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let feeds = finance.json(&["archive", "list"]);
+    assert_eq!(feeds["feeds"].as_array().unwrap().len(), 4);
+    let raw = finance.json(&["archive", "read", "--participant", "node/dc-1", "--after", "3", "--limit", "2"]);
+    assert_eq!((&raw["entries"][0]["seq"], raw["entries"].as_array().unwrap().len()), (&4.into(), 2));
+    let signed = finance.json(&["head", "sign"]);
+    assert_eq!(signed["heads"][0]["number"], entries);
+    assert_eq!(finance.json(&["status"])["signed_head"], signed["heads"][0]);
+    let heads = dir.join("heads.json");
+    std::fs::write(&heads, finance.json(&["head", "list"]).to_string()).unwrap();
     for (args, code, word) in [
-        (["export", "--format", "hledger", "--out", "x"].as_slice(), 1, "NOT_IN_THIS_RELEASE"),
+        (["archive", "read", "--participant", "node/dc-9"].as_slice(), 1, "UNKNOWN_FEED"),
+        (&["archive", "list", "--page-token", "zz"], 1, "INVALID_PAGE_TOKEN"),
+        (&["verify", "--data-dir", "/nonexistent"], 1, "unable to open"),
         (&["trial-balance", "--entity", "nobody"], 1, "UNKNOWN_ENTITY"),
         (&["trial-balance", "--entity", "no entity!"], 1, "INVALID_ID"),
         (&["journal", "--page-token", "zz"], 1, "INVALID_PAGE_TOKEN"),
@@ -309,6 +328,11 @@ fn check_command_line(finance: &Finance, dir: &Path, entries: u64) {
         assert!(text.contains(word), "{args:?}: {text}");
     }
     // The file can be checked while the service runs.
-    let (code, text) = finance.run(&["verify", "--data-dir", dir.join("books").to_str().unwrap()]);
-    assert!(code == Some(0) && text.contains("whole"), "{text}");
+    let books = dir.join("books");
+    let verify = ["verify", "--data-dir", books.to_str().unwrap(), "--heads", heads.to_str().unwrap()];
+    let checked = finance.json(&verify);
+    assert_eq!((&checked["whole"], &checked["kept_heads"]), (&true.into(), &checked["signed_heads"]));
+    assert!(checked["raw_feeds"].as_str().unwrap().ends_with("facts posted anew"), "{checked}");
+    let (code, text) = finance.run(&[&verify[..], &["--quick"]].concat());
+    assert!(code == Some(0) && text.contains("left out"), "{text}");
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use common::{Chains, Feeds, received, registered, shipped, sold, vat_price};
 use rusqlite::{Connection, params};
-use stockmesh_finance::store::{FILE_NAME, Store, open_reader, verify};
-use stockmesh_finance::writer;
+use stockmesh_finance::fold::fold;
+use stockmesh_finance::store::{FILE_NAME, open_reader, verify};
 use stockmesh_proto::common::v1::{PaymentTerms, Tender};
 use stockmesh_proto::feed::v1::FeedEntry;
 use stockmesh_types::FeedId;
@@ -120,7 +120,7 @@ fn facts_and_postings_a_second() {
     let dir = tempfile::tempdir().unwrap();
     let turns = history();
     let facts: usize = turns.iter().map(|(_, entries)| entries.len()).sum();
-    let (handle, writer) = writer::start(Store::open(dir.path(), "main").unwrap(), None).unwrap();
+    let (handle, writer) = common::start(dir.path());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let begun = Instant::now();
     runtime.block_on(async {
@@ -131,8 +131,18 @@ fn facts_and_postings_a_second() {
     let seconds = begun.elapsed().as_secs_f64();
     drop(handle);
     writer.join().unwrap();
-    let result = verify(&open_reader(dir.path()).unwrap(), |_| {}).unwrap();
+    let reader = open_reader(dir.path()).unwrap();
+    let result = verify(&reader, |_| {}).unwrap();
     assert_eq!((result.findings.len(), result.suspense), (0, 0));
+    let begun = Instant::now();
+    let again = fold(&reader, dir.path(), |_, _| {}).unwrap();
+    assert_eq!((again.findings.len(), again.facts), (0, facts as u64));
+    println!(
+        "recomputed from {} bytes of raw feeds in {:.2} s; the file has {} bytes",
+        reader.archived_bytes().unwrap(),
+        begun.elapsed().as_secs_f64(),
+        std::fs::metadata(dir.path().join(FILE_NAME)).unwrap().len()
+    );
     let raw = raw_inserts(&dir.path().join(FILE_NAME), &dir.path().join("raw.sqlite"));
     let rate = |count: u64, seconds: f64| count as f64 / seconds;
     println!(

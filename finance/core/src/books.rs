@@ -16,6 +16,7 @@ use crate::records::{
     Cell, CellKey, Issue, IssueId, Meta, Node, Records, Return, ReturnId, Sale, SaleId, SaleLine, Suspended,
 };
 use crate::rules::{Line, Rule};
+use crate::settings::Settings;
 
 /// Records of one kind that are kept between writes, some 500 bytes each.
 pub const MAX_CACHED: usize = 20_000;
@@ -131,7 +132,7 @@ impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
 pub struct Books<R: Records> {
     records: R,
     pub(crate) meta: Meta,
-    pub(crate) seller: Option<LegalEntity>,
+    pub(crate) settings: Settings,
     entries: Vec<Entry>,
     balances: BTreeMap<BalanceKey, Balance>,
     /// How many entries each rule made of the present fact.
@@ -151,17 +152,16 @@ pub struct Books<R: Records> {
 type Read<T, R> = Result<T, Fault<<R as Records>::Error>>;
 
 impl<R: Records> Books<R> {
-    /// Opens the books where the records stand. `seller`: the entity that holds customers' deposits; without it, the entity
-    /// of the first node that was registered.
+    /// Opens the books where the records stand, to be kept by `settings` from here on.
     ///
     /// # Errors
     /// What the store says.
-    pub fn open(records: R, seller: Option<LegalEntity>) -> Read<Self, R> {
+    pub fn open(records: R, settings: Settings) -> Read<Self, R> {
         let meta = records.meta().map_err(Fault::Records)?;
         Ok(Self {
             records,
             meta,
-            seller,
+            settings,
             entries: Vec::new(),
             balances: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -175,6 +175,11 @@ impl<R: Records> Books<R> {
             suspense: BTreeMap::new(),
             known: VecDeque::new(),
         })
+    }
+
+    /// The settings by which the next facts are posted.
+    pub fn keep_by(&mut self, settings: Settings) {
+        self.settings = settings;
     }
 
     /// The store, to write changes to.

@@ -16,8 +16,8 @@
 //! What is decided here, and stated:
 //!
 //! - **Entities.** A node's stock is in the books of its legal entity, which is the seller of what the node ships or sells.
-//!   Deposits of prepaid orders are held by one entity: the one that the settings name, else that of the first node that the
-//!   coordinator registered; what it owes to another seller goes through `Assets:Intercompany`.
+//!   Deposits of prepaid orders are held by the entity that the settings name for their channel, or for all, else that of the
+//!   first node that the coordinator registered; what it owes to another seller goes through `Assets:Intercompany`.
 //! - **Splits.** Units of a line are shipped from its bottom, cancelled from its top, returned from its bottom; amounts follow
 //!   by `share`, each by itself. When nothing is left, the parts add up to the line, to the minor unit.
 //! - **Dates.** An order's entries take effect on the UTC date on which it was placed, a counter sale's on the UTC date on
@@ -36,9 +36,11 @@ pub mod memory;
 pub mod post;
 pub mod records;
 pub mod rules;
+pub mod settings;
 pub mod suspense;
 
 pub use books::{Balance, Books, Changes, Fault};
 pub use journal::{Entry, LedgerHead, Posting, Source};
 pub use layers::MAX_ESTIMATE_MINOR;
 pub use post::PostError;
+pub use settings::Settings;

@@ -5,17 +5,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use stockmesh_proto::feed::v1::FeedRef;
 use stockmesh_proto::finance::v1 as wire;
+use stockmesh_proto::finance::v1::feed_archive_service_client::FeedArchiveServiceClient;
+use stockmesh_proto::finance::v1::ledger_head_service_client::LedgerHeadServiceClient;
 use stockmesh_proto::finance::v1::ledger_service_client::LedgerServiceClient;
-use stockmesh_service::output::print_error;
+use stockmesh_service::output::{OutputFormat, print_error};
 use stockmesh_service::page::MAX_PAGE_SIZE;
-use stockmesh_service::status::to_status;
 use stockmesh_service::{Cluster, Dialer, Security};
-use stockmesh_types::{Reason, Reject};
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::{Command, Common, Format, refused, show, usage};
+use super::{ArchiveCommand, Command, Common, Format, HeadCommand, refused, show, show_raw, usage};
 
 /// How long a call goes on trying.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -52,6 +53,14 @@ pub(super) fn run(command: Command, common: &Common) -> ExitCode {
 
 fn ledger(channel: Channel) -> LedgerServiceClient<Channel> {
     LedgerServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)
+}
+
+fn archive(channel: Channel) -> FeedArchiveServiceClient<Channel> {
+    FeedArchiveServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)
+}
+
+fn heads(channel: Channel) -> LedgerHeadServiceClient<Channel> {
+    LedgerHeadServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES)
 }
 
 async fn call(command: Command, common: &Common, security: Security) -> Result<(), Failure> {
@@ -119,7 +128,74 @@ async fn call(command: Command, common: &Common, security: Security) -> Result<(
             show::status(output, &answer);
         }
         Command::Export { format, entity, out } => export(&cluster, format, entity, &out, output).await?,
+        Command::Archive(command) => call_archive(&cluster, command, output).await?,
+        Command::Head(command) => call_heads(&cluster, command, output).await?,
         Command::Serve { .. } | Command::Verify { .. } | Command::Certs(_) | Command::Completions { .. } => {}
+    }
+    Ok(())
+}
+
+async fn call_archive(cluster: &Cluster, command: ArchiveCommand, output: OutputFormat) -> Result<(), Failure> {
+    match command {
+        ArchiveCommand::List { participant, limit, page_token } => {
+            let mut request = wire::ListFeedsRequest { page_size: 0, page_token, participant };
+            let mut rows = Vec::new();
+            while let Some(size) = page_of(limit, rows.len()) {
+                request.page_size = size;
+                let asked = &request;
+                let call = |channel| async move { archive(channel).list_feeds(asked.clone()).await };
+                let page = cluster.call(call).await?;
+                rows.extend(page.feeds);
+                request.page_token = page.next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+            }
+            show_raw::feeds(output, &rows, &request.page_token);
+        }
+        ArchiveCommand::Read { participant, destination, epoch, after, limit } => {
+            let feed = Some(FeedRef { participant, destination, epoch });
+            let mut request = wire::ReadFeedRequest { feed, after_seq: after, page_size: 0 };
+            let (mut entries, mut head) = (Vec::new(), None);
+            while let Some(size) = page_of(limit, entries.len()) {
+                request.page_size = size;
+                let asked = &request;
+                let call = |channel| async move { archive(channel).read_feed(asked.clone()).await };
+                let page = cluster.call(call).await?;
+                head = page.head;
+                let Some(last) = page.entries.last() else { break };
+                request.after_seq = last.seq;
+                entries.extend(page.entries);
+            }
+            show_raw::entries(output, &entries, head.as_ref());
+        }
+    }
+    Ok(())
+}
+
+async fn call_heads(cluster: &Cluster, command: HeadCommand, output: OutputFormat) -> Result<(), Failure> {
+    match command {
+        HeadCommand::Sign => {
+            let request = wire::SignHeadRequest {};
+            let answer = cluster.call(|channel| async move { heads(channel).sign_head(request).await }).await?;
+            show_raw::heads(output, answer.head.as_slice(), "");
+        }
+        HeadCommand::List { limit, page_token } => {
+            let mut request = wire::ListSignedHeadsRequest { page_size: 0, page_token };
+            let mut rows = Vec::new();
+            while let Some(size) = page_of(limit, rows.len()) {
+                request.page_size = size;
+                let asked = &request;
+                let call = |channel| async move { heads(channel).list_signed_heads(asked.clone()).await };
+                let page = cluster.call(call).await?;
+                rows.extend(page.heads);
+                request.page_token = page.next_page_token;
+                if request.page_token.is_empty() {
+                    break;
+                }
+            }
+            show_raw::heads(output, &rows, &request.page_token);
+        }
     }
     Ok(())
 }
@@ -135,15 +211,12 @@ async fn export(
     format: Format,
     entity: String,
     out: &Path,
-    output: stockmesh_service::output::OutputFormat,
+    output: OutputFormat,
 ) -> Result<(), Failure> {
     let format = match format {
         Format::Beancount => wire::ExportFormat::Beancount,
         Format::Csv => wire::ExportFormat::Csv,
-        Format::Hledger => {
-            let message = "hledger is not in this release: export beancount or csv";
-            return Err(to_status(&Reject::new(Reason::NotInThisRelease, message)).into());
-        }
+        Format::Hledger => wire::ExportFormat::Hledger,
     };
     let request = &wire::ExportLedgerRequest { format: format.into(), entity };
     let mut pieces =

@@ -3,6 +3,7 @@
 mod client;
 mod local;
 mod show;
+mod show_raw;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -65,6 +66,8 @@ enum Command {
     ///   coordinator = ["127.0.0.1:7101", "127.0.0.1:7102", "127.0.0.1:7103"]
     ///   [accounting]
     ///   deposit_entity = "retail-uk"   # holds deposits on prepaid orders; unset: the first node's entity
+    ///   deposit_entities = { "web-de" = "retail-de" }   # the same for single channels
+    ///   signing_key = "keys/head-signing.key"   # made when missing; unset: in data_dir
     ///   [tls]
     ///   ca = "certs/ca.pem"
     ///   cert = "certs/finance-main.pem"
@@ -127,7 +130,7 @@ enum Command {
     Status,
     /// The books as a file for another tool
     Export {
-        /// Format; hledger is not in this release
+        /// Format
         #[arg(long, value_enum, default_value_t = Format::Beancount)]
         format: Format,
         /// Only this legal entity
@@ -137,7 +140,16 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Check a file of books against itself: chain, balances, layers. Works while the service runs, and without it
+    /// Raw feeds as received: what a restored node takes its history from, and `verify` recomputes the books from
+    #[command(subcommand)]
+    Archive(ArchiveCommand),
+    /// Signed heads of the journal's hash chain: keep copies apart from the books, and check them with `verify --heads`
+    #[command(subcommand)]
+    Head(HeadCommand),
+    /// Check a file of books: chain, balances, layers, signed heads; then post the archived raw feeds anew, and compare
+    ///
+    /// Works while the service runs, and without it. Nothing is changed. The recomputation needs as much room below --scratch
+    /// as the books have, and some time; --quick leaves it out.
     Verify {
         /// Folder of the books, or the file itself
         #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
@@ -145,6 +157,15 @@ enum Command {
         /// Config file that names the folder
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Signed heads that were kept elsewhere: the JSON of `head list --output json`. Each must be in this chain
+        #[arg(long, value_name = "FILE")]
+        heads: Option<PathBuf>,
+        /// Check the file against itself only; don't recompute it from the raw feeds
+        #[arg(long)]
+        quick: bool,
+        /// Folder for the recomputed books, which are removed at the end; unset: the system's folder for temporary files
+        #[arg(long, value_name = "DIR")]
+        scratch: Option<PathBuf>,
     },
     /// Certificates for development
     Certs(CertsArgs),
@@ -156,12 +177,63 @@ enum Command {
     },
 }
 
+/// What to do with the archive
+#[derive(Subcommand, Debug)]
+enum ArchiveCommand {
+    /// Every feed, and how much of it is archived
+    List {
+        /// Only this participant's: node/dc-1, coordinator/1
+        #[arg(long, default_value = "")]
+        participant: String,
+        /// At most this many
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        /// Go on after the page that gave this token
+        #[arg(long, default_value = "", value_name = "TOKEN")]
+        page_token: String,
+    },
+    /// Entries of one feed, decoded; JSON has the body as received, in hexadecimal
+    Read {
+        /// Who wrote it: node/dc-1, coordinator/1
+        #[arg(long)]
+        participant: String,
+        /// For whom; a node's feed is for everyone, and has none
+        #[arg(long, default_value = "")]
+        destination: String,
+        /// Life of the writer's history
+        #[arg(long, default_value_t = 1)]
+        epoch: u64,
+        /// Entries after this one
+        #[arg(long, default_value_t = 0, value_name = "SEQ")]
+        after: u64,
+        /// At most this many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+}
+
+/// What to do with signed heads
+#[derive(Subcommand, Debug)]
+enum HeadCommand {
+    /// Sign the present head now; one is signed at every end of a day (UTC) anyway
+    Sign,
+    /// Every head that was signed
+    List {
+        /// At most this many
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        /// Go on after the page that gave this token
+        #[arg(long, default_value = "", value_name = "TOKEN")]
+        page_token: String,
+    },
+}
+
 /// Format of an export
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Format {
     /// beancount 3
     Beancount,
-    /// hledger (not in this release)
+    /// hledger
     Hledger,
     /// One posting per row, with every dimension
     Csv,
@@ -186,13 +258,17 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Err(error) => usage(&error),
             }
         }
-        Command::Verify { data_dir, config } => {
+        Command::Verify { data_dir, config, heads, quick, scratch } => {
             let path = match (data_dir, config) {
                 (Some(path), _) => Ok(path),
                 (None, Some(file)) => settings(&file, None, None).map(|config| config.data_dir),
                 (None, None) => Err("give --data-dir or --config".to_owned()),
             };
-            path.map_or_else(|error| usage(&error), |path| local::verify(&path, common.output))
+            let scratch = (!quick).then(|| scratch.unwrap_or_else(std::env::temp_dir));
+            path.map_or_else(
+                |error| usage(&error),
+                |path| local::verify(&path, heads.as_deref(), scratch.as_deref(), common.output),
+            )
         }
         Command::Certs(certs) => match certs.run(&mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -207,6 +283,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         | Command::Suspense { .. }
         | Command::StockValues { .. }
         | Command::Status
+        | Command::Archive(_)
+        | Command::Head(_)
         | Command::Export { .. }) => client::run(request, &common),
     }
 }

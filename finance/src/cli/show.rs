@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use stockmesh_proto::finance::v1 as wire;
 use stockmesh_service::output::{OutputFormat, Table, print};
 
+use super::show_raw;
 use crate::money::decimal_of;
 
 pub(super) fn trial_balance(output: OutputFormat, answer: &wire::GetTrialBalanceResponse) {
@@ -101,8 +102,7 @@ pub(super) fn suspense(output: OutputFormat, items: &[wire::SuspenseItem], next:
     let mut table = Table::new(&["source", "seq", "reason", "arrived (UTC)", "description"]);
     for item in items {
         let (source, _, _) = feed_parts(item.source.as_ref());
-        let arrived = jiff::Timestamp::from_millisecond(item.arrived_time_ms)
-            .map_or_else(|_| item.arrived_time_ms.to_string(), |time| time.to_string());
+        let arrived = time(item.arrived_time_ms);
         table.push(vec![source, item.seq.to_string(), item.reason.clone(), arrived, item.description.clone()]);
     }
     let rows: Vec<Value> = items
@@ -165,9 +165,14 @@ pub(super) fn status(output: OutputFormat, answer: &wire::GetPostingStatusRespon
     }
     let json = json!({
         "feeds": rows, "suspense": answer.suspense, "journal_entries": answer.journal_entries,
+        "archived_bytes": answer.archived_bytes,
+        "signed_head": answer.signed_head.as_ref().map(show_raw::head_json),
     });
     print(output, &table, &json);
     note(output, &format!("{} journal entries, {} facts in suspense", answer.journal_entries, answer.suspense));
+    if let Some(head) = &answer.signed_head {
+        note(output, &format!("signed up to entry {}, chain hash {}", head.number, head.hash));
+    }
 }
 
 pub(super) fn exported(output: OutputFormat, out: &Path, bytes: u64) {
@@ -176,19 +181,24 @@ pub(super) fn exported(output: OutputFormat, out: &Path, bytes: u64) {
     print(output, &table, &json!({ "file": file, "bytes": bytes }));
 }
 
+/// A time for people; the number when it is none.
+pub(super) fn time(time_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(time_ms).map_or_else(|_| time_ms.to_string(), |time| time.to_string())
+}
+
 /// A line for people below a table.
-fn note(output: OutputFormat, text: &str) {
+pub(super) fn note(output: OutputFormat, text: &str) {
     if output == OutputFormat::Table {
         println!("{text}");
     }
 }
 
-fn more(output: OutputFormat, next: &str) {
+pub(super) fn more(output: OutputFormat, next: &str) {
     if !next.is_empty() {
         note(output, &format!("there is more: --page-token {next}"));
     }
 }
 
-fn feed_parts(feed: Option<&stockmesh_proto::feed::v1::FeedRef>) -> (String, String, u64) {
+pub(super) fn feed_parts(feed: Option<&stockmesh_proto::feed::v1::FeedRef>) -> (String, String, u64) {
     feed.map(|feed| (feed.participant.clone(), feed.destination.clone(), feed.epoch)).unwrap_or_default()
 }

@@ -11,24 +11,26 @@
 //!   it was recorded) has its `effective-date` as metadata, so that reports by date don't show the business of another year.
 //! - Transactions are sorted by date when read; entry number, rule and order travel as metadata, the source as a link.
 //!   The narration is for people; there is no payee.
-//! - Postings of one entry to one account are summed, so that large books stay readable. Dimensions are in the CSV export.
+//! - Postings of one entry to one account are summed, so that large books stay readable, but for those of different tax rates,
+//!   which have theirs as metadata. Other dimensions are in the CSV export.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use stockmesh_finance_core::Entry;
-use stockmesh_finance_core::accounts::{part, with_entity};
+use stockmesh_finance_core::accounts::with_entity;
 use stockmesh_types::{BusinessDate, FeedId};
 
+use super::plain::{entity_parts, lines, order_of};
 use super::{CHUNK, ExportError, Pieces};
 use crate::money::decimal;
-use crate::store::{Account, Reader};
+use crate::store::Reader;
 
 const HEADER: &str = "\
 ;; Books of Stockmesh, exported for beancount 3. Check with: bean-check FILE
 ;; Dates are posting dates; effective-date says when it happened, where that is another day. Amounts are exact: the
 ;; tolerance is zero. Every account is asserted on the day after the last entry (assertions hold at the start of a day).
-;; Postings of an entry to the same account are summed; the CSV export has every dimension.
+;; Postings of an entry to the same account, at the same tax rate, are summed; the CSV export has every dimension.
 option \"title\" \"Stockmesh\"
 option \"tolerance_multiplier\" \"0\"
 ";
@@ -78,30 +80,7 @@ pub(super) fn write<F: FnMut(Vec<u8>) -> Result<(), ExportError>>(
     Ok(())
 }
 
-/// The second part of account names, by entity, each another one.
-fn entity_parts(accounts: &[Account]) -> BTreeMap<String, String> {
-    let mut parts: BTreeMap<String, String> = BTreeMap::new();
-    for Account { entity, .. } in accounts {
-        if parts.contains_key(entity) {
-            continue;
-        }
-        let name = part(entity);
-        let taken = |candidate: &str| parts.values().any(|known| known == candidate);
-        let numbered = (2..).map(|n| format!("{name}-{n}"));
-        let free = std::iter::once(name.clone()).chain(numbered).find(|candidate| !taken(candidate));
-        parts.insert(entity.clone(), free.unwrap_or(name));
-    }
-    parts
-}
-
 fn transaction(entry: &Entry, entity_part: &str) -> String {
-    let mut sums: Vec<(&str, i64)> = Vec::new();
-    for posting in &entry.postings {
-        match sums.iter_mut().find(|(account, _)| *account == posting.account) {
-            Some((_, sum)) => *sum += posting.amount_minor,
-            None => sums.push((&posting.account, posting.amount_minor)),
-        }
-    }
     let mut text = format!(
         "{} * \"{}\" ^{}\n  number: {}\n  rule: \"{}\"\n",
         entry.posting_date,
@@ -117,23 +96,15 @@ fn transaction(entry: &Entry, entity_part: &str) -> String {
     if entry.effective_date != entry.posting_date {
         let _ = writeln!(text, "  effective-date: {}", entry.effective_date);
     }
-    for (account, sum) in sums {
-        let _ = writeln!(
-            text,
-            "  {}  {} {}",
-            with_entity(account, entity_part),
-            decimal(sum, entry.currency),
-            entry.currency
-        );
+    for line in lines(entry) {
+        let (account, amount) = (with_entity(line.account, entity_part), decimal(line.amount_minor, entry.currency));
+        let _ = writeln!(text, "  {account}  {amount} {}", entry.currency);
+        if let Some(rate) = line.tax_rate_ppm {
+            let _ = writeln!(text, "    tax-rate-ppm: {rate}");
+        }
     }
     text.push('\n');
     text
-}
-
-/// The order or till document of an entry, when all of its postings are about one.
-fn order_of(entry: &Entry) -> Option<&str> {
-    let first = entry.postings.first()?.order_id.as_str();
-    (!first.is_empty() && entry.postings.iter().all(|posting| posting.order_id == first)).then_some(first)
 }
 
 /// The source as a link: beancount's links have letters, digits and `-_/.`.
@@ -153,23 +124,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stockmesh_types::Currency;
-
     use super::*;
-
-    #[test]
-    fn entities_keep_apart() {
-        let account = |entity: &str| Account {
-            entity: entity.into(),
-            name: "Assets:X".into(),
-            currency: Currency::new("GBP").unwrap(),
-            debit_minor: 0,
-            credit_minor: 0,
-        };
-        let parts = entity_parts(&[account("Acme"), account("acme"), account("acme"), account("uk")]);
-        let parts: Vec<_> = parts.iter().map(|(entity, part)| (entity.as_str(), part.as_str())).collect();
-        assert_eq!(parts, [("Acme", "Acme"), ("acme", "Acme-2"), ("uk", "Uk")]);
-    }
 
     #[test]
     fn text_is_escaped() {

@@ -2,6 +2,8 @@
 
 mod beancount;
 mod csv;
+mod hledger;
+mod plain;
 
 use stockmesh_proto::finance::v1::ExportFormat;
 use stockmesh_types::{Reason, Reject};
@@ -25,6 +27,9 @@ pub enum ExportError {
     /// The file can't be written.
     #[error("the export can't be written: {0}")]
     Io(#[from] std::io::Error),
+    /// Whoever asked for it takes no piece.
+    #[error("the reader of the export took no piece for {0:?}: the books are not held for it any longer")]
+    ReaderTooSlow(std::time::Duration),
     /// Whoever asked for it is gone.
     #[error("the reader of the export is gone")]
     ReaderGone,
@@ -71,9 +76,10 @@ pub fn export(
         match format {
             ExportFormat::Beancount => beancount::write(reader, entity, &mut pieces)?,
             ExportFormat::Csv => csv::write(reader, entity, &mut pieces)?,
-            ExportFormat::Unspecified | ExportFormat::Hledger => {
-                let message = "this format is not in this release: export beancount or csv";
-                return Err(Reject::new(Reason::NotInThisRelease, message).field("format").into());
+            ExportFormat::Hledger => hledger::write(reader, entity, &mut pieces)?,
+            ExportFormat::Unspecified => {
+                let message = "say which format: beancount, hledger or csv";
+                return Err(Reject::new(Reason::UnspecifiedEnum, message).field("format").into());
             }
         }
         pieces.flush()

@@ -1,7 +1,7 @@
 //! Reads of the books, each on one snapshot of the file, off the async threads.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use stockmesh_proto::convert::specified;
@@ -11,81 +11,39 @@ use stockmesh_proto::finance::v1::{
     GetTrialBalanceRequest, GetTrialBalanceResponse, ListJournalEntriesRequest, ListJournalEntriesResponse,
     ListStockValuesRequest, ListStockValuesResponse, ListSuspenseRequest, ListSuspenseResponse,
 };
-use stockmesh_service::page::{decode_token, encode_token, page_size};
-use stockmesh_service::status::{internal, to_status};
-use stockmesh_service::{Caller, Security};
-use stockmesh_types::{LegalEntity, PrincipalKind, Reason, Reject};
+use stockmesh_service::page::{decode_token, page_size};
+use stockmesh_service::status::internal;
+use stockmesh_types::{LegalEntity, Reason, Reject};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::wire;
+use super::readers::{Readers, refused};
+use super::wire::{self, next_token};
 use crate::export::{ExportError, export};
-use crate::store::{Page, Reader, StockRow, StoreError, open_reader};
+use crate::store::{Reader, StockRow, open_reader};
 
-/// Reads at a time; more wait. Each has a connection, with some 2 MiB of cache.
-const READERS: usize = 4;
 /// Exports at a time; more are refused: one lasts as long as its reader takes it.
 const EXPORTS: usize = 2;
-/// Pieces of an export that may wait for the client.
+/// Pieces of an export that may wait for the client; one more place is kept for what is said at its end.
 const PIECES: usize = 4;
-/// Who may read the books.
-const MAY_READ: [PrincipalKind; 3] = [PrincipalKind::User, PrincipalKind::System, PrincipalKind::Finance];
+/// How long a client may leave a piece lying. An export holds a snapshot of the books, behind which the file grows.
+const PIECE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The ledger service.
 #[derive(Clone)]
 pub struct Ledger {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    path: PathBuf,
-    security: Security,
-    idle: Mutex<Vec<Reader>>,
-    reads: Arc<Semaphore>,
+    readers: Readers,
     exports: Arc<Semaphore>,
+    piece_limit: Duration,
 }
 
 impl Ledger {
-    /// Over the books in a folder.
+    /// Over the books.
     #[must_use]
-    pub fn new(path: PathBuf, security: Security) -> Self {
-        let (reads, exports) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(EXPORTS)));
-        Self { inner: Arc::new(Inner { path, security, idle: Mutex::default(), reads, exports }) }
+    pub fn new(readers: Readers) -> Self {
+        Self { readers, exports: Arc::new(Semaphore::new(EXPORTS)), piece_limit: PIECE_LIMIT }
     }
-
-    fn allow<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let allowed = Caller::of(request, &self.inner.security).and_then(|caller| caller.require(&MAY_READ));
-        allowed.map_err(|reject| to_status(&reject))
-    }
-
-    /// Runs a read on a snapshot, on a thread of its own.
-    async fn read<T, F>(&self, read: F) -> Result<T, Status>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
-    {
-        let permit = self.inner.reads.clone().acquire_owned().await.map_err(|error| internal(&error))?;
-        let inner = self.inner.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let idle = inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let reader = idle.map_or_else(|| open_reader(&inner.path), Ok)?;
-            let result = reader.snapshot(read);
-            inner.idle.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
-            drop(permit);
-            result
-        });
-        work.await.map_err(|error| internal(&error))?.map_err(|error: StoreError| internal(&error))
-    }
-}
-
-fn refused(reject: Reject) -> Status {
-    to_status(&reject)
-}
-
-/// Token of the page after this one; empty when it is the last.
-fn next_token<T>(kind: &str, page: &Page<T>, key: impl FnOnce(&T) -> String) -> String {
-    page.rows.last().filter(|_| page.more).map(|row| encode_token(kind, key(row))).unwrap_or_default()
 }
 
 /// A stock row's key as text; none of its parts holds a tab.
@@ -123,11 +81,12 @@ impl LedgerService for Ledger {
         &self,
         request: Request<GetTrialBalanceRequest>,
     ) -> Result<Response<GetTrialBalanceResponse>, Status> {
-        self.allow(&request)?;
+        self.readers.allow(&request)?;
         let entity = request.into_inner().entity;
         check_entity(&entity)?;
         let wanted = entity.clone();
-        let (accounts, place) = self.read(move |reader| Ok((reader.balances(&wanted)?, reader.place()?))).await?;
+        let (accounts, place) =
+            self.readers.read(move |reader| Ok((reader.balances(&wanted)?, reader.place()?))).await?;
         if accounts.is_empty() && !entity.is_empty() {
             let message = format!("no entry was posted for legal entity {entity}");
             return Err(refused(Reject::new(Reason::UnknownEntity, message).field("entity")));
@@ -143,11 +102,11 @@ impl LedgerService for Ledger {
         &self,
         request: Request<ListJournalEntriesRequest>,
     ) -> Result<Response<ListJournalEntriesResponse>, Status> {
-        self.allow(&request)?;
+        self.readers.allow(&request)?;
         let ListJournalEntriesRequest { page_size: size, page_token, order_id } = request.into_inner();
         let size = page_size(size).map_err(refused)?;
         let after = decode_token::<u64>("journal", &page_token).map_err(refused)?.unwrap_or(0);
-        let page = self.read(move |reader| reader.entries(after, size, &order_id)).await?;
+        let page = self.readers.read(move |reader| reader.entries(after, size, &order_id)).await?;
         let next_page_token = next_token("journal", &page, |entry| entry.number.to_string());
         Ok(Response::new(ListJournalEntriesResponse {
             entries: page.rows.into_iter().map(wire::entry).collect(),
@@ -159,11 +118,11 @@ impl LedgerService for Ledger {
         &self,
         request: Request<ListSuspenseRequest>,
     ) -> Result<Response<ListSuspenseResponse>, Status> {
-        self.allow(&request)?;
+        self.readers.allow(&request)?;
         let ListSuspenseRequest { page_size: size, page_token } = request.into_inner();
         let size = page_size(size).map_err(refused)?;
         let after = decode_token::<u64>("suspense", &page_token).map_err(refused)?.unwrap_or(0);
-        let page = self.read(move |reader| reader.suspense(after, size)).await?;
+        let page = self.readers.read(move |reader| reader.suspense(after, size)).await?;
         let next_page_token = next_token("suspense", &page, |row| row.id.to_string());
         Ok(Response::new(ListSuspenseResponse {
             items: page.rows.into_iter().map(wire::suspense).collect(),
@@ -175,11 +134,11 @@ impl LedgerService for Ledger {
         &self,
         request: Request<ListStockValuesRequest>,
     ) -> Result<Response<ListStockValuesResponse>, Status> {
-        self.allow(&request)?;
+        self.readers.allow(&request)?;
         let ListStockValuesRequest { page_size: size, page_token, node } = request.into_inner();
         let size = page_size(size).map_err(refused)?;
         let after = stock_after(&page_token).map_err(refused)?;
-        let page = self.read(move |reader| reader.stock(&after, size, &node)).await?;
+        let page = self.readers.read(move |reader| reader.stock(&after, size, &node)).await?;
         let next_page_token = next_token("stock", &page, stock_token);
         Ok(Response::new(ListStockValuesResponse {
             values: page.rows.into_iter().map(wire::stock).collect(),
@@ -191,13 +150,17 @@ impl LedgerService for Ledger {
         &self,
         request: Request<GetPostingStatusRequest>,
     ) -> Result<Response<GetPostingStatusResponse>, Status> {
-        self.allow(&request)?;
-        let place = self.read(Reader::place).await?;
+        self.readers.allow(&request)?;
+        let read = |reader: &Reader| {
+            Ok((reader.place()?, reader.last_signed_head()?, reader.finance_id()?, reader.archived_bytes()?))
+        };
+        let (place, signed, finance_id, archived_bytes) = self.readers.read(read).await?;
         Ok(Response::new(GetPostingStatusResponse {
             cursors: place.cursors.into_iter().map(wire::cursor).collect(),
             suspense: place.meta.suspended,
             journal_entries: place.meta.head.number,
-            ..GetPostingStatusResponse::default()
+            signed_head: signed.map(|head| wire::signed_head(&finance_id, head)),
+            archived_bytes,
         }))
     }
 
@@ -205,34 +168,47 @@ impl LedgerService for Ledger {
         &self,
         request: Request<ExportLedgerRequest>,
     ) -> Result<Response<Self::ExportLedgerStream>, Status> {
-        self.allow(&request)?;
+        self.readers.allow(&request)?;
         let ExportLedgerRequest { format, entity } = request.into_inner();
         let format = specified::<ExportFormat>(format, "format").map_err(refused)?;
-        if format == ExportFormat::Hledger {
-            let message = "hledger is not in this release: export beancount or csv";
-            return Err(refused(Reject::new(Reason::NotInThisRelease, message).field("format")));
-        }
         check_entity(&entity)?;
-        let permit = self.inner.exports.clone().try_acquire_owned().map_err(|_| {
+        let permit = self.exports.clone().try_acquire_owned().map_err(|_| {
             refused(Reject::new(Reason::Overloaded, format!("{EXPORTS} exports are under way: try again later")))
         })?;
-        let (pieces, stream) = mpsc::channel(PIECES);
-        let path = self.inner.path.clone();
+        let (pieces, stream) = mpsc::channel(PIECES + 1);
+        let (path, limit, runtime) = (self.readers.path(), self.piece_limit, tokio::runtime::Handle::current());
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let sent = open_reader(&path).map_err(ExportError::from).and_then(|reader| {
                 export(&reader, format, &entity, |piece| {
                     let data = Bytes::from(piece).into();
-                    pieces.blocking_send(Ok(ExportLedgerResponse { data })).map_err(|_| ExportError::ReaderGone)
+                    runtime.block_on(hand_over(&pieces, ExportLedgerResponse { data }, limit))
                 })
             });
             if let Some(status) = sent.err().and_then(status_of) {
-                // An error means that the client is gone.
-                let _ = pieces.blocking_send(Err(status));
+                // The place for it was kept free: an error means that the client is gone.
+                let _ = pieces.try_send(Err(status));
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
+}
+
+/// Gives the client a piece, as soon as it has taken others, and leaves one place free for a last word: a stream that ends
+/// without one is complete.
+async fn hand_over(
+    pieces: &mpsc::Sender<Result<ExportLedgerResponse, Status>>,
+    piece: ExportLedgerResponse,
+    limit: Duration,
+) -> Result<(), ExportError> {
+    let mut places = match tokio::time::timeout(limit, pieces.reserve_many(2)).await {
+        Ok(places) => places.map_err(|_| ExportError::ReaderGone)?,
+        Err(_) => return Err(ExportError::ReaderTooSlow(limit)),
+    };
+    if let Some(place) = places.next() {
+        place.send(Ok(piece));
+    }
+    Ok(())
 }
 
 /// What the client is told; nothing, when it is gone.
@@ -240,6 +216,42 @@ fn status_of(error: ExportError) -> Option<Status> {
     match error {
         ExportError::ReaderGone => None,
         ExportError::Rejected(reject) => Some(refused(reject)),
+        ExportError::ReaderTooSlow(_) => Some(refused(Reject::new(Reason::ReaderTooSlow, error.to_string()))),
         ExportError::Store(_) | ExportError::Io(_) => Some(internal(&error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stockmesh_service::status::reason_of;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_told_and_lets_the_books_go() {
+        let (pieces, mut stream) = mpsc::channel(PIECES + 1);
+        let piece = || ExportLedgerResponse { data: Bytes::from_static(b"x").into() };
+        for n in 0..PIECES {
+            hand_over(&pieces, piece(), PIECE_LIMIT).await.unwrap_or_else(|error| panic!("piece {n}: {error}"));
+        }
+        // Nobody takes any: however short the limit, it passes.
+        let error = hand_over(&pieces, piece(), Duration::from_millis(20)).await.unwrap_err();
+        assert!(matches!(error, ExportError::ReaderTooSlow(_)));
+        pieces.try_send(Err(status_of(error).unwrap())).unwrap();
+        drop(pieces);
+        for _ in 0..PIECES {
+            stream.recv().await.unwrap().unwrap();
+        }
+        let last = stream.recv().await.unwrap().unwrap_err();
+        assert_eq!(reason_of(&last).as_deref(), Some("READER_TOO_SLOW"));
+        assert!(stream.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_gone_ends_its_export() {
+        let (pieces, stream) = mpsc::channel(PIECES + 1);
+        drop(stream);
+        let piece = ExportLedgerResponse { data: Bytes::new().into() };
+        assert!(matches!(hand_over(&pieces, piece, PIECE_LIMIT).await, Err(ExportError::ReaderGone)));
     }
 }

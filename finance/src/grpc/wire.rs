@@ -4,9 +4,16 @@ use stockmesh_finance_core::{Entry, Posting};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedRef;
 use stockmesh_proto::finance::v1 as wire;
+use stockmesh_service::page::encode_token;
 use stockmesh_types::FeedId;
 
-use crate::store::{Account, StockRow, SuspenseRow};
+use crate::signing::to_hex;
+use crate::store::{Account, Page, SignedHead, StockRow, SuspenseRow};
+
+/// Token of the page after this one; empty when it is the last.
+pub(super) fn next_token<T>(kind: &str, page: &Page<T>, key: impl FnOnce(&T) -> String) -> String {
+    page.rows.last().filter(|_| page.more).map(|row| encode_token(kind, key(row))).unwrap_or_default()
+}
 
 pub(super) fn balance(account: Account) -> wire::AccountBalance {
     let Account { entity, name, currency, debit_minor, credit_minor } = account;
@@ -73,4 +80,16 @@ pub(super) fn stock(row: StockRow) -> wire::StockValue {
 
 pub(super) fn cursor((feed, head): (FeedId, Head)) -> wire::FeedCursor {
     wire::FeedCursor { feed: Some(FeedRef::from(&feed)), position: Some(head.to_wire()) }
+}
+
+pub(super) fn signed_head(finance_id: &str, signed: SignedHead) -> wire::SignedHead {
+    let SignedHead { head, signed_time_ms, public_key, signature } = signed;
+    wire::SignedHead {
+        finance_id: finance_id.to_owned(),
+        number: head.number,
+        hash: head.hash.to_string(),
+        signed_time_ms,
+        public_key: to_hex(&public_key),
+        signature: to_hex(&signature),
+    }
 }

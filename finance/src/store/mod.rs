@@ -6,7 +6,10 @@
 //!
 //! Must not know: posting rules, gRPC.
 
+mod archive;
 mod check;
+mod heads;
+mod migrate;
 mod read;
 mod records;
 mod verify;
@@ -21,16 +24,19 @@ use stockmesh_finance_core::books::BalanceKey;
 use stockmesh_proto::entry::Head;
 use stockmesh_types::{ChainHash, FeedId};
 
+pub use archive::{ArchivedChunk, ArchivedFeed, Arrivals};
+pub use heads::SignedHead;
 pub use read::{Account, Page, Place, Reader, StockRow, SuspenseRow};
 pub use verify::{Finding, Verification, verify};
+pub use write::Batch;
 
 /// Name of the file in the data folder.
 pub const FILE_NAME: &str = "books.sqlite";
 /// `PRAGMA application_id`: "SMFB", Stockmesh finance books.
 const APPLICATION_ID: i64 = 0x534d_4642;
-/// `PRAGMA user_version`: format of the file. 2: tax rates of postings, parts of entries, channels of issues. Format 1 was
-/// in no release: there is nothing to migrate, and such a file is refused.
-const FORMAT: i64 = 2;
+/// `PRAGMA user_version`: format of the file. 2: tax rates of postings, parts of entries, channels of issues. 3: the raw feeds,
+/// signed heads. Format 1 was in no release: there is nothing to migrate, and such a file is refused.
+const FORMAT: i64 = 3;
 
 /// Why the books can't be kept: a fault.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,8 @@ pub struct Store {
     accounts: BTreeMap<BalanceKey, i64>,
     /// Row ids of feeds: one for each epoch of each node, and each incarnation of the coordinator.
     feeds: BTreeMap<FeedId, i64>,
+    /// Last row of the archive.
+    last_archive: u64,
     /// Held while the process lives.
     _lock: File,
 }
@@ -112,19 +120,33 @@ impl Store {
         let found = format_of(&connection)?;
         if found == (0, 0) && tables(&connection)? == 0 {
             begin(&connection, finance_id)?;
-        } else if found != (APPLICATION_ID, FORMAT) {
+        } else if found.0 != APPLICATION_ID || !(migrate::OLDEST..=FORMAT).contains(&found.1) {
             let (application_id, format) = found;
             return Err(StoreError::Format { path, application_id, format });
         }
-        let mut store = Self { connection, accounts: BTreeMap::new(), feeds: BTreeMap::new(), _lock: lock };
-        check::check_id(&store.connection, finance_id)?;
-        check::check_whole(&store.connection)?;
+        check::check_id(&connection, finance_id)?;
+        check::check_whole(&connection)?;
+        if (migrate::OLDEST..FORMAT).contains(&found.1) {
+            migrate::migrate(&connection, found.1)?;
+        }
+        let last_archive = archive::last_id(&connection)?;
+        let (accounts, feeds) = (BTreeMap::new(), BTreeMap::new());
+        let mut store = Self { connection, accounts, feeds, last_archive, _lock: lock };
         store.load_ids()?;
         Ok(store)
     }
 
+    /// Gives up durability: for books that are made to be compared, and thrown away.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn without_syncs(self) -> Result<Self, StoreError> {
+        self.connection.pragma_update(None, "synchronous", "OFF")?;
+        Ok(self)
+    }
+
     fn load_ids(&mut self) -> Result<(), StoreError> {
-        let Self { connection, accounts, feeds, _lock } = self;
+        let Self { connection, accounts, feeds, last_archive: _, _lock } = self;
         let mut rows = connection.prepare("SELECT id, entity, name, currency FROM account")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
@@ -160,6 +182,7 @@ pub fn open_reader(path: &Path) -> Result<Reader, StoreError> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     let (application_id, format) = format_of(&connection)?;
     if (application_id, format) != (APPLICATION_ID, FORMAT) {
+        // Reading changes nothing: a file of an earlier format is brought to this one when the service opens it.
         return Err(StoreError::Format { path, application_id, format });
     }
     Ok(Reader::new(connection))
@@ -179,6 +202,7 @@ fn tables(connection: &Connection) -> Result<i64, StoreError> {
 fn begin(connection: &Connection, finance_id: &str) -> Result<(), StoreError> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
+    transaction.execute_batch(include_str!("schema_archive.sql"))?;
     transaction.execute(
         "INSERT INTO meta (id, finance_id, head_number, head_hash, last_suspense, suspended) VALUES (1, ?1, 0, ?2, 0, 0)",
         params![finance_id, ChainHash::START.0.as_slice()],

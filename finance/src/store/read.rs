@@ -93,7 +93,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// Of one row more than asked for.
-    fn of(mut rows: Vec<T>, size: usize) -> Self {
+    pub(super) fn of(mut rows: Vec<T>, size: usize) -> Self {
         let more = rows.len() > size;
         rows.truncate(size);
         Self { rows, more }
@@ -132,6 +132,24 @@ impl Reader {
     /// See [`StoreError`].
     pub fn place(&self) -> Result<Place, StoreError> {
         Ok(Place { meta: meta(&self.connection)?, cursors: cursors(&self.connection)? })
+    }
+
+    /// Whose books they are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn finance_id(&self) -> Result<String, StoreError> {
+        Ok(self.connection.query_row("SELECT finance_id FROM meta", [], |row| row.get(0))?)
+    }
+
+    /// Bytes of all raw entries that are archived.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn archived_bytes(&self) -> Result<u64, StoreError> {
+        let sum =
+            self.connection.query_row("SELECT coalesce(sum(archived_bytes), 0) FROM feed", [], |row| row.get(0))?;
+        Ok(unsigned(sum))
     }
 
     /// Balances by entity, account, currency; of one entity, or all when it is empty.
@@ -245,7 +263,7 @@ impl Reader {
 }
 
 /// One row more than asked for tells whether more follow.
-fn limit(size: usize) -> i64 {
+pub(super) fn limit(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX - 1) + 1
 }
 

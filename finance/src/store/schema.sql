@@ -29,6 +29,10 @@ CREATE TABLE feed (
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL,              -- last entry that took effect
     hash BLOB NOT NULL,                -- chain hash of the feed up to it
+    -- The archive of raw entries begins behind this one: 0, but for what an earlier release posted.
+    archive_base_seq INTEGER NOT NULL DEFAULT 0,
+    archive_base_hash BLOB NOT NULL DEFAULT x'0000000000000000000000000000000000000000000000000000000000000000',
+    archived_bytes INTEGER NOT NULL DEFAULT 0, -- bytes of the bodies in it
     UNIQUE (participant, destination, epoch)
 ) STRICT;
 

@@ -11,21 +11,33 @@ use stockmesh_proto::entry::Head;
 use stockmesh_types::{Currency, FeedId, StockKey};
 
 use super::records::grade_number;
-use super::{Store, StoreError, signed};
+use super::{Arrivals, Store, StoreError, signed};
+
+/// What goes with a batch of changes.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// How far the feeds that moved are posted with it.
+    pub cursors: BTreeMap<FeedId, Head>,
+    /// The raw entries that it comes from.
+    pub arrivals: Arrivals,
+    /// When they arrived, milliseconds since 1970-01-01T00:00:00Z.
+    pub arrived_time_ms: i64,
+}
 
 impl Store {
-    /// Writes what changed and how far the feeds are posted with it. Durable when it returns; when it fails, nothing is
-    /// written, and the books in memory are to be dropped.
+    /// Writes what changed, the raw entries that it comes from, and how far the feeds are posted with them. Durable when it
+    /// returns; when it fails, nothing is written, and the books in memory are to be dropped.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub fn write(&mut self, changes: Changes, cursors: &BTreeMap<FeedId, Head>) -> Result<(), StoreError> {
+    pub fn write(&mut self, changes: Changes, batch: &Batch) -> Result<(), StoreError> {
         let Changes { entries, balances, meta, nodes, sales, sale_lines, cells, issues, returns, documents, suspense } =
             changes;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        for (feed, head) in cursors {
+        for (feed, head) in &batch.cursors {
             self.write_cursor(feed, *head)?;
         }
+        self.write_arrivals(&batch.arrivals, batch.arrived_time_ms)?;
         for (key, change) in &balances {
             self.write_balance(key, *change)?;
         }
@@ -62,7 +74,7 @@ impl Store {
     }
 
     /// Row id of a feed; a feed that is new gets a row at its start, which its cursor then moves.
-    fn feed_id(&mut self, feed: &FeedId) -> Result<i64, StoreError> {
+    pub(super) fn feed_id(&mut self, feed: &FeedId) -> Result<i64, StoreError> {
         if let Some(id) = self.feeds.get(feed) {
             return Ok(*id);
         }

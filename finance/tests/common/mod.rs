@@ -5,14 +5,29 @@
 pub mod facts;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 pub use facts::*;
+use stockmesh_finance::signing::{FILE_NAME as KEY_FILE, Signer};
+use stockmesh_finance::store::Store;
+use stockmesh_finance::writer::{self, Writer, WriterHandle};
+use stockmesh_finance_core::Settings;
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedEntry;
 use stockmesh_service::link::{FeedSource, LinkError};
 use stockmesh_types::FeedId;
 use tokio::sync::watch;
+
+/// The writer of the books in a folder.
+pub fn start(dir: &Path) -> (WriterHandle, Writer) {
+    start_with(dir, Settings::default())
+}
+
+pub fn start_with(dir: &Path, settings: Settings) -> (WriterHandle, Writer) {
+    let store = Store::open(dir, "main").unwrap();
+    writer::start(store, settings, Signer::open(&dir.join(KEY_FILE), "main").unwrap()).unwrap()
+}
 
 /// Chains of feeds, in the order in which facts are given.
 #[derive(Default)]

@@ -30,7 +30,8 @@ impl<R: Records> Books<R> {
         };
         let currency = currency(&order.currency_code, "currency_code")?;
         let lines = order_lines(order)?;
-        let Some(entity) = self.seller.clone().or_else(|| self.meta.first_entity.clone()) else {
+        let named = self.settings.deposit_entity(&order.channel).cloned();
+        let Some(entity) = named.or_else(|| self.meta.first_entity.clone()) else {
             return Err(Wait::partner(
                 Stage::Whole,
                 "ENTITY_NOT_KNOWN",

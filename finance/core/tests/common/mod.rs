@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use stockmesh_finance_core::memory::MemoryRecords;
-use stockmesh_finance_core::{Books, Entry, Source};
+use stockmesh_finance_core::{Books, Entry, Settings, Source};
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{self as feed, EntryBody};
@@ -55,7 +55,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn empty() -> Self {
-        Self { books: Books::open(MemoryRecords::default(), None).unwrap(), feeds: Feeds::default() }
+        Self { books: Books::open(MemoryRecords::default(), Settings::default()).unwrap(), feeds: Feeds::default() }
     }
 
     /// With nodes `dc-1`, `st-1` of entity `uk` and `dc-2` of entity `ie`.
