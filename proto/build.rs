@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/finance/v1/heads.proto",
         "stockmesh/raft/v1/log.proto",
         "stockmesh/raft/v1/supply_log.proto",
+        "stockmesh/raft/v1/recovery_log.proto",
         "stockmesh/raft/v1/transport.proto",
         "stockmesh/raft/v1/replica.proto",
         "stockmesh/coordinator/v1/members.proto",

@@ -65,6 +65,39 @@ pub enum Answer {
         /// It had been placed before with the same body: nothing changed.
         already_placed: bool,
     },
+    /// A node's history goes on in a new epoch.
+    NodeEpochOpened {
+        /// Node.
+        node: NodeId,
+        /// The new epoch.
+        epoch: u64,
+        /// UUID of the recovery.
+        recovery_id: String,
+    },
+    /// Facts of an epoch that is over surfaced.
+    LateFactsNoted {
+        /// They were news.
+        noted: bool,
+    },
+    /// A step of work that goes on by itself was done.
+    WorkContinued {
+        /// More of it waits.
+        more: bool,
+    },
+    /// A step of a node's retirement was taken.
+    NodeRetirement {
+        /// How far it is.
+        retirement: api::Retirement,
+        /// The node, as it stands now.
+        node: api::Node,
+    },
+    /// Units of broken promises are reserved elsewhere.
+    SubstitutesReserved {
+        /// Units.
+        reserved: Quantity,
+        /// Substitutes that rights no longer covered.
+        left_out: u32,
+    },
     /// Units of the order are cancelled or asked back; [`crate::State::order`] has it as it stands.
     OrderCancelled {
         /// Order.
@@ -117,6 +150,35 @@ pub enum Answer {
 /// Something odd in a fact that was applied all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// An epoch was sealed with entries whose bodies exist nowhere any more: a gap of the feed, until a recount.
+    HistoryLost {
+        /// Node.
+        node: NodeId,
+        /// The epoch that ended.
+        epoch: Epoch,
+        /// First entry that is lost.
+        from_seq: u64,
+        /// Last one.
+        to_seq: u64,
+    },
+    /// A node that was given up as lost had shipped units that two people signed to ship from elsewhere.
+    ShippedTwice {
+        /// Node.
+        node: NodeId,
+        /// Its allocation.
+        allocation: AllocationId,
+        /// Units beyond what was left of it.
+        quantity: Quantity,
+    },
+    /// Facts of an epoch that is over surfaced: they had no effect.
+    LateFacts {
+        /// Node.
+        node: NodeId,
+        /// The epoch that was over.
+        epoch: Epoch,
+        /// Where the feed that surfaced ends.
+        to_seq: u64,
+    },
     /// A return names an order or line that this group does not have; finance judges it.
     UnmatchedReturn {
         /// Node that reported it.

@@ -14,7 +14,7 @@
 //!
 //! Here is no clock, no randomness, no I/O, and no float outside [`decide`]: the same log gives the same bytes.
 //!
-//! Reading order: [`State`], `records`, `rights`, `apply` (one command, one file), [`decide`], [`snapshot`].
+//! Reading order: [`State`], `records`, `rights`, `recovery`, `apply` (one command, one file), [`decide`], [`snapshot`].
 
 mod answer;
 mod apply;
@@ -22,6 +22,7 @@ mod cow;
 pub mod decide;
 mod read;
 mod records;
+mod recovery;
 mod rights;
 pub mod snapshot;
 mod state;
@@ -32,5 +33,6 @@ pub mod validate;
 pub use answer::{Answer, Applied, Emitted, Fault, Notice};
 pub use apply::required_feature_level;
 pub use read::Page;
+pub use recovery::WelcomePage;
 pub use snapshot::{Snapshot, SnapshotChunk, SnapshotError};
 pub use state::{Counters, FeedStanding, State};

@@ -9,6 +9,7 @@ use stockmesh_types::{OrderId, StockKey};
 
 use crate::State;
 use crate::records::{Cell, NONE, NodeRecord, OrderRecord};
+use crate::recovery::Standing;
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,9 +128,9 @@ impl State {
     fn availability_of(&self, key: &StockKey) -> api::Availability {
         let mut answer = api::Availability { stock_key: Some(key.into()), ..Default::default() };
         if let Some(record) = self.key_index(key).and_then(|index| self.keys.get(index)) {
-            answer.available_to_fulfill = record.free_total;
+            answer.available_to_fulfill = self.free_of_key(record);
             answer.backordered = record.waiting_total;
-            let free = record.cells.iter().filter(|(_, cell)| cell.free() > 0);
+            let free = record.cells.iter().filter(|(node, cell)| cell.free() > 0 && !self.is_fenced(*node));
             answer.nodes = free
                 .map(|(node, cell)| api::NodeAvailability { node: self.node_name(*node), available: cell.free() })
                 .collect();
@@ -153,11 +154,21 @@ impl State {
             feed_seq: node.cursor.seq,
             work_acknowledged_seq: work.map(|work| work.acknowledged.seq).unwrap_or_default(),
             work_seq: work.map(|work| work.head.seq).unwrap_or_default(),
-            standing: api::NodeStanding::Unspecified.into(),
+            standing: self.standing_message(node).into(),
+        }
+    }
+
+    fn standing_message(&self, node: &NodeRecord) -> api::NodeStanding {
+        let standing = self.node_index.get(node.id.as_str()).map(|node| self.recovery.standing(node));
+        match standing.unwrap_or_default() {
+            Standing::Open => api::NodeStanding::Unspecified,
+            Standing::Recovering => api::NodeStanding::Recovering,
+            Standing::Lost | Standing::Found => api::NodeStanding::Lost,
         }
     }
 
     pub(crate) fn cell_message(&self, key: &StockKey, node: u32, cell: &Cell) -> api::Cell {
+        let cell = cell.restamped(self.nodes.get(node).map_or(0, |node| node.marks.life));
         api::Cell {
             id: Some(wire::CellId {
                 group: self.group().map(|group| group.0).unwrap_or_default(),
@@ -172,7 +183,7 @@ impl State {
             held: cell.held,
             free: cell.free(),
             shortfall_level: cell.level,
-            fenced: false,
+            fenced: self.is_fenced(node),
         }
     }
 

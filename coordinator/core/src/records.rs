@@ -11,6 +11,7 @@ use stockmesh_proto::entry::Head;
 use stockmesh_types::{AllocationId, FeedId, ItemId, LegalEntity, NodeId, OrderId, Quantity, StockKey};
 
 use crate::cow::CowMap;
+use crate::recovery::Marks;
 
 /// No record: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -39,6 +40,8 @@ pub(crate) struct NodeRecord {
     pub epoch: u64,
     /// Its feed is applied up to here.
     pub cursor: Head,
+    /// The life of its rights.
+    pub marks: Marks,
     /// Items that it may handle, by dense index.
     pub ranged: CowMap<u32, (), 256>,
 }
@@ -90,11 +93,23 @@ pub(crate) struct Cell {
     pub asked: Quantity,
     /// Its latest allocation that is not closed; [`NONE`]: none.
     pub last_open: u32,
+    /// The node's life that the counters belong to: see [`Cell::restamped`].
+    pub life: u32,
 }
 
 impl Cell {
-    pub const EMPTY: Self =
-        Self { granted: 0, returned: 0, shipped: 0, open: 0, held: 0, level: 0, aim: 0, asked: 0, last_open: NONE };
+    pub const EMPTY: Self = Self {
+        granted: 0,
+        returned: 0,
+        shipped: 0,
+        open: 0,
+        held: 0,
+        level: 0,
+        aim: 0,
+        asked: 0,
+        last_open: NONE,
+        life: 0,
+    };
 
     /// Units that can be promised.
     pub fn free(&self) -> Quantity {
@@ -211,4 +226,5 @@ pub(crate) enum RememberedOutcome {
     ItemsRanged { ranged: u32 },
     OrderCancelled { order: u32, cancelled: Quantity, requested: Quantity },
     RightsRecalled { key: u32, node: u32 },
+    NodeRetirement { node: u32 },
 }

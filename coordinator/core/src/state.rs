@@ -15,6 +15,7 @@ use crate::cow::{CowMap, CowVec, IdIndex};
 use crate::records::{
     AllocationRecord, Cell, DestinationRecord, ItemRecord, KeyRecord, LineRecord, NodeRecord, OrderRecord, Remembered,
 };
+use crate::recovery::RecoveryState;
 
 /// The state of one coordinator group.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct State {
     /// Requests drawn at or before this were remembered once, or may have been, or are older than the group: unknown
     /// ones are refused.
     pub(crate) requests_forgotten_ms: i64,
+    /// Lives of nodes' rights beyond their first.
+    pub(crate) recovery: RecoveryState,
     pub(crate) open_orders: u64,
     pub(crate) waiting_units: Quantity,
 }
@@ -181,7 +184,10 @@ impl State {
     /// [`crate::decide::next_step`] has something to propose.
     #[must_use]
     pub fn backlog_nonempty(&self) -> bool {
-        !self.ready.is_empty() || !self.shortfalls.is_empty()
+        !self.ready.is_empty()
+            || !self.shortfalls.is_empty()
+            || !self.recovery.works.is_empty()
+            || !self.recovery.substitutable.is_empty()
     }
 
     /// An order names the life of the group that it was first sent under, or none.

@@ -42,6 +42,7 @@ impl Tx<'_> {
         let holds = quantity > 0
             && quantity <= record.waiting
             && quantity <= free
+            && !self.state.is_fenced(node_index)
             && !(record.excludes && self.state.excludes(record, node_index));
         holds.then_some(index)
     }

@@ -14,8 +14,8 @@ use super::{Stop, Tx};
 use crate::answer::{Answer, Fault, Notice};
 use crate::validate::{MAX_CELLS, writer};
 
-/// The first life of a node's store. Later ones begin with a restore, which needs the Welcome procedure.
-const FIRST_EPOCH: u64 = 1;
+/// The first life of a node's store. Later ones are opened by `OpenNodeEpoch`.
+pub(crate) const FIRST_EPOCH: u64 = 1;
 
 impl Tx<'_> {
     pub(super) fn apply_facts(&mut self, command: &ApplyFacts) -> Result<Answer, Stop> {
@@ -43,16 +43,21 @@ impl Tx<'_> {
     fn check_epoch(&self, node: u32, epoch: u64) -> Result<(), Reject> {
         let record = &self.state.nodes[node];
         let known = record.epoch;
+        if record.marks.gone {
+            let message = format!("node {} was given up as lost: reinstate it, and recover its store", record.id);
+            return Err(Reject::new(Reason::NodeLost, message).field("feed.participant"));
+        }
         if epoch < known.max(FIRST_EPOCH) {
             let message = format!("the feed names epoch {epoch}, and node {} is in epoch {known}", record.id);
             return Err(Reject::new(Reason::StaleEpoch, message).field("feed.epoch"));
         }
         if epoch > known.max(FIRST_EPOCH) {
             let message = format!(
-                "node {} comes with epoch {epoch} of a restored store: restoring a node is not in this release",
-                record.id
+                "node {} comes with epoch {epoch}, which nobody opened here: seal epoch {} first",
+                record.id,
+                known.max(FIRST_EPOCH)
             );
-            return Err(Reject::new(Reason::NotInThisRelease, message).field("feed.epoch"));
+            return Err(Reject::new(Reason::StaleEpoch, message).field("feed.epoch"));
         }
         Ok(())
     }

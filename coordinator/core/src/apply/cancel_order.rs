@@ -41,6 +41,7 @@ impl Tx<'_> {
             for (allocation, units) in asks {
                 self.state.allocations[allocation].ask_customer += units;
                 self.request(allocation, CancelReason::Customer);
+                self.fit_substitutes(allocation)?;
                 requested += units;
             }
         }

@@ -135,7 +135,7 @@ impl Tx<'_> {
             cells += 1;
             let (key, node, _) = cell[0];
             let units: Quantity = cell.iter().map(|(_, _, units)| units).sum();
-            if self.state.cell(key, node).is_none_or(|cell| cell.free() < units) {
+            if self.state.is_fenced(node) || self.state.cell(key, node).is_none_or(|cell| cell.free() < units) {
                 return Err(rights_changed());
             }
         }

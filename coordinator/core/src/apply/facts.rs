@@ -51,6 +51,10 @@ impl Tx<'_> {
             Fact::CancellationAnswered(answer) => self.cancellation_answered(node, answer),
             Fact::ShortfallReported(shortfall) => self.shortfall_reported(node, shortfall),
             Fact::ReturnReceived(returned) => self.return_received(node, returned),
+            Fact::RecoveryEnded(_) => {
+                self.end_recovery(node);
+                Ok(())
+            }
             Fact::RecallRequested(recall) => self.recall_requested(node, recall),
             Fact::TransferShipped(transfer) => self.transfer_shipped(node, transfer),
             // The node's own movements: the cursor is all that the coordinator keeps of them.
@@ -58,7 +62,6 @@ impl Tx<'_> {
             | Fact::AllocationAccepted(_)
             // What the node says of its new epoch: the coordinator began it by its own command.
             | Fact::EpochOpened(_)
-            | Fact::RecoveryEnded(_)
             | Fact::ItemPicked(_)
             | Fact::ItemPacked(_)
             | Fact::SoldAtCounter(_)
@@ -168,13 +171,14 @@ impl Tx<'_> {
 
     /// The allocation of a line that left, and its cumulative units, checked against I5.
     fn shipped_line(
-        &self,
+        &mut self,
         node: u32,
         allocation: &Option<stockmesh_proto::common::v1::AllocationId>,
         shipped_total: Quantity,
     ) -> Result<(u32, Quantity), Reject> {
         let index = self.fact_allocation(node, allocation)?;
         let shipped = total(shipped_total, "shipped_total")?;
+        let shipped = self.signed_away(node, index, shipped);
         self.fits(index, shipped, 0, "shipped_total")?;
         Ok((index, shipped))
     }

@@ -20,6 +20,7 @@ mod register_node;
 mod remember;
 mod work_off_shortfalls;
 
+pub(crate) use self::apply_facts::FIRST_EPOCH;
 pub use self::raise_feature_level::required_feature_level;
 #[cfg(test)]
 pub(crate) use self::remember::MAX_REMEMBERED;
@@ -161,6 +162,11 @@ impl Tx<'_> {
             command::Kind::ApplyFacts(facts) => self.apply_facts(facts),
             command::Kind::AcknowledgeFeed(acknowledge) => self.acknowledge_feed(acknowledge),
             command::Kind::WorkOffShortfalls(work) => self.work_off_shortfalls(work),
+            command::Kind::OpenNodeEpoch(open) => self.open_node_epoch(open),
+            command::Kind::NoteLateFacts(late) => self.note_late_facts(late),
+            command::Kind::ContinueWork(work) => self.continue_work(work),
+            command::Kind::RetireNode(retire) => self.once(command, |tx| tx.retire_node(retire)),
+            command::Kind::ReserveSubstitutes(reserve) => self.reserve_substitutes(reserve),
             command::Kind::RaiseFeatureLevel(raise) => self.raise_feature_level(raise),
             // In the contract, and not written by any release yet.
             command::Kind::UpdateItems(_)

@@ -6,8 +6,22 @@ use stockmesh_proto::raft::v1::RangeItems;
 use stockmesh_types::{Reason, Reject};
 
 use super::{Stop, Tx};
+use crate::State;
 use crate::records::RememberedOutcome;
 use crate::validate::MAX_ITEMS;
+
+impl State {
+    /// What a node is told of an item.
+    pub(crate) fn item_ranged(&self, item: u32) -> ItemRanged {
+        let record = &self.items[item];
+        ItemRanged {
+            item: record.id.to_string(),
+            description: record.description.to_string(),
+            weight_grams: record.weight_grams,
+            ..ItemRanged::default()
+        }
+    }
+}
 
 impl Tx<'_> {
     pub(super) fn range_items(&mut self, command: &RangeItems) -> Result<RememberedOutcome, Stop> {
@@ -26,13 +40,7 @@ impl Tx<'_> {
                 continue;
             }
             ranged += 1;
-            let record = &self.state.items[item];
-            let fact = ItemRanged {
-                item: record.id.to_string(),
-                description: record.description.to_string(),
-                weight_grams: record.weight_grams,
-                ..ItemRanged::default()
-            };
+            let fact = self.state.item_ranged(item);
             let destination = self.state.nodes[node].destination;
             self.emit(destination, Fact::ItemRanged(fact));
         }

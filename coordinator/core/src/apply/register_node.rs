@@ -14,6 +14,7 @@ use stockmesh_types::{LegalEntity, NodeId, Reason, Reject};
 use super::{Stop, Tx};
 use crate::cow::CowMap;
 use crate::records::{NodeFixed, NodeRecord, RememberedOutcome};
+use crate::recovery::Marks;
 use crate::state::full;
 use crate::validate::check_node;
 
@@ -48,6 +49,7 @@ impl Tx<'_> {
             destination,
             epoch: 0,
             cursor: Head::START,
+            marks: Marks::default(),
             ranged: CowMap::default(),
         };
         let index = self.state.nodes.push(record).ok_or_else(|| full("nodes"))?;

@@ -114,6 +114,10 @@ impl Tx<'_> {
                 cancelled: *cancelled,
                 requested: *requested,
             },
+            RememberedOutcome::NodeRetirement { node } => Answer::NodeRetirement {
+                retirement: self.state.retirement_message(*node),
+                node: self.state.node_message(&self.state.nodes[*node]),
+            },
             RememberedOutcome::RightsRecalled { key, node } => {
                 let cell = self.state.cell(*key, *node).copied().unwrap_or(crate::records::Cell::EMPTY);
                 Answer::RightsRecalled { cell: self.state.cell_message(&self.state.keys[*key].key, *node, &cell) }

@@ -34,7 +34,7 @@ pub fn backorders(state: &State, overlay: &Overlay, budget: usize) -> Option<All
         // What this step takes of the key, on top of what is in flight.
         let mut taken: BTreeMap<u32, i64> = BTreeMap::new();
         let in_flight: i64 = overlay.of_key(*key).iter().map(|(_, units)| units).sum();
-        let mut free = record.free_total - in_flight;
+        let mut free = state.free_of_key(record) - in_flight;
         for (line_index, ()) in record.waiting.iter() {
             if promises.len() >= budget {
                 return Some(AllocateBackorders { promises });

@@ -51,7 +51,7 @@ impl State {
                 if free > 0 && !taken.is_empty() {
                     free -= taken.iter().find(|(other, _)| other == node).map_or(0, |(_, units)| *units);
                 }
-                if free > 0 && may(*node) {
+                if free > 0 && may(*node) && !self.is_fenced(*node) {
                     found.push((*node, need, free));
                     had[need] += free;
                 }

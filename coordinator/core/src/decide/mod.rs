@@ -10,11 +10,13 @@ mod distance;
 mod order;
 mod overlay;
 mod sourcing;
+mod substitutes;
 
 pub use backorders::backorders;
 pub use order::{OrderDecision, order};
 pub use overlay::Overlay;
-use stockmesh_proto::raft::v1::{WorkOffShortfalls, command};
+use stockmesh_proto::raft::v1::{ContinueWork, WorkOffShortfalls, command};
+pub use substitutes::substitutes;
 
 use crate::State;
 use crate::apply::MAX_ASKED;
@@ -29,5 +31,10 @@ pub fn next_step(state: &State, overlay: &Overlay, budget: usize) -> Option<comm
     if !state.shortfalls.is_empty() {
         return Some(command::Kind::WorkOffShortfalls(WorkOffShortfalls { limit: MAX_ASKED }));
     }
-    backorders(state, overlay, budget).map(command::Kind::AllocateBackorders)
+    if !state.recovery.works.is_empty() {
+        return Some(command::Kind::ContinueWork(ContinueWork { limit: MAX_ASKED }));
+    }
+    // Those whose promise is broken were promised before those who wait.
+    let substitutes = substitutes(state, overlay, budget).map(command::Kind::ReserveSubstitutes);
+    substitutes.or_else(|| backorders(state, overlay, budget).map(command::Kind::AllocateBackorders))
 }

@@ -126,7 +126,7 @@ fn left_by_queue(state: &State, overlay: &Overlay, key: u32) -> Quantity {
         return Quantity::MAX;
     }
     let taken: Quantity = overlay.of_key(key).iter().map(|(_, units)| *units).sum();
-    (record.free_total - taken - record.waiting_total).max(0)
+    (state.free_of_key(record) - taken - record.waiting_total).max(0)
 }
 
 /// Deals the units of each stock key out to the lines that want it, in the order of the lines.

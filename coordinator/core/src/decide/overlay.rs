@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use stockmesh_proto::raft::v1::{BackorderPromise, command};
+use stockmesh_proto::convert::allocation_id;
+use stockmesh_proto::raft::v1::{BackorderPromise, Substitute, command};
 use stockmesh_types::Quantity;
 
 use crate::State;
@@ -52,7 +53,21 @@ impl Overlay {
                     self.waiting_lines.insert(index, proposal);
                 }
             }
-            command::Kind::InitializeGroup(_)
+            command::Kind::ReserveSubstitutes(reserve) => {
+                for Substitute { allocation, node_index, quantity } in &reserve.substitutes {
+                    let id = allocation_id(allocation, "allocation").ok();
+                    let index = id.and_then(|id| state.allocation_index(id));
+                    let Some(line) = index.and_then(|index| state.lines.get(state.allocations[index].line)) else {
+                        continue;
+                    };
+                    taken.push((line.key, *node_index, *quantity));
+                }
+            }
+            command::Kind::OpenNodeEpoch(_)
+            | command::Kind::NoteLateFacts(_)
+            | command::Kind::ContinueWork(_)
+            | command::Kind::RetireNode(_)
+            | command::Kind::InitializeGroup(_)
             | command::Kind::CreateItems(_)
             | command::Kind::RegisterNode(_)
             | command::Kind::RangeItems(_)

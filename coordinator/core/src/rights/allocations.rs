@@ -5,6 +5,7 @@ use stockmesh_proto::feed::v1::AllocationOpened;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_types::{AllocationId, Quantity};
 
+use crate::State;
 use crate::apply::{Stop, Tx};
 use crate::records::{AllocationRecord, Cell, NONE};
 use crate::state::full;
@@ -32,9 +33,38 @@ pub(crate) struct Cancelled {
     pub for_good: Option<CancelReason>,
 }
 
+impl State {
+    /// What a node is told of an allocation, in its present epoch.
+    pub(crate) fn allocation_opened(&self, allocation: &AllocationRecord, order: &Order) -> AllocationOpened {
+        let line = &self.lines[allocation.line];
+        AllocationOpened {
+            allocation: Some(allocation.id.into()),
+            epoch: self.nodes[allocation.node].epoch,
+            order_id: order.order_id.clone(),
+            line: line.line,
+            stock_key: Some((&self.keys[line.key].key).into()),
+            quantity: allocation.quantity,
+            ship_to: order.ship_to.clone(),
+            customer: order.customer.clone(),
+            channel: order.channel.clone(),
+            transfer: None,
+            allow_substitution: allows_substitution(order, line.line),
+        }
+    }
+}
+
 impl Tx<'_> {
     /// Promises units of a cell to a line, and opens the work at the node. The caller has checked `free` (I3).
     pub(crate) fn open_allocation(&mut self, new: &NewAllocation<'_>) -> Result<u32, Stop> {
+        self.open(new, 0)
+    }
+
+    /// The same for units that the cell already holds for the line: they are not free in between.
+    pub(crate) fn open_held_allocation(&mut self, new: &NewAllocation<'_>) -> Result<u32, Stop> {
+        self.open(new, new.quantity)
+    }
+
+    fn open(&mut self, new: &NewAllocation<'_>, held: Quantity) -> Result<u32, Stop> {
         let NewAllocation { line, node, quantity, order } = *new;
         // Every command runs within a group.
         let Some(incarnation) = self.state.incarnation() else { return Err(full("incarnations").into()) };
@@ -71,23 +101,11 @@ impl Tx<'_> {
         }
         self.change_cell(record.key, node, |cell| {
             cell.open += quantity;
+            cell.held -= held;
             cell.last_open = index;
         })?;
-        let to = &self.state.nodes[node];
-        let fact = AllocationOpened {
-            allocation: Some(id.into()),
-            epoch: to.epoch,
-            order_id: order.order_id.clone(),
-            line: record.line,
-            stock_key: Some((&self.state.keys[record.key].key).into()),
-            quantity,
-            ship_to: order.ship_to.clone(),
-            customer: order.customer.clone(),
-            channel: order.channel.clone(),
-            transfer: None,
-            allow_substitution: allows_substitution(order, record.line),
-        };
-        let destination = to.destination;
+        let fact = self.state.allocation_opened(&self.state.allocations[index], order);
+        let destination = self.state.nodes[node].destination;
         self.emit(destination, Fact::AllocationOpened(fact));
         Ok(index)
     }
@@ -112,6 +130,7 @@ impl Tx<'_> {
         })?;
         self.close_units(order, units);
         self.unlink_closed(allocation)?;
+        self.fit_substitutes(allocation)?;
         self.break_promises(key, node)?;
         Ok(())
     }
@@ -156,8 +175,12 @@ impl Tx<'_> {
         self.cancel_for_good(line, for_customer, CancelReason::Customer);
         match for_good {
             Some(reason) => self.cancel_for_good(line, units - for_customer, reason),
-            None => self.source_anew(line, units - for_customer),
+            None => {
+                let substituted = self.open_substitutes(allocation, units - for_customer)?;
+                self.source_anew(line, units - for_customer - substituted);
+            }
         }
+        self.fit_substitutes(allocation)?;
         self.break_promises(key, node)?;
         Ok(())
     }

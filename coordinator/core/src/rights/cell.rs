@@ -10,6 +10,7 @@ use crate::answer::Fault;
 use crate::apply::{Stop, Tx};
 use crate::cow::CowMap;
 use crate::records::{Cell, KeyRecord};
+use crate::recovery::Marks;
 use crate::state::full;
 
 /// Stock keys of one item at most: they are searched one by one.
@@ -82,10 +83,12 @@ impl Tx<'_> {
         let Some(cell) = record.cells.get_mut(&node) else {
             return Err(full("cells").into());
         };
+        let Marks { life, gone } = self.state.nodes[node].marks;
+        *cell = cell.restamped(life);
         let before = *cell;
         change(cell);
-        // I8: while less was returned or asked back than is owed, nothing stays free.
-        let owed = cell.free().min(cell.deficit()).max(0);
+        // I8: while less was returned or asked back than is owed, nothing stays free. A lost node keeps nothing here.
+        let owed = if gone { cell.free().max(0) } else { cell.free().min(cell.deficit()).max(0) };
         cell.returned += owed;
         debug_assert!(cell.free() >= 0, "I3: {cell:?} after {before:?}");
         let after = *cell;

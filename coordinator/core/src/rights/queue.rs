@@ -30,7 +30,7 @@ impl State {
     /// A waiting line of this key can use free rights. Lines that exclude no node can use all of them.
     pub(crate) fn is_ready(&self, key: u32) -> bool {
         let record = &self.keys[key];
-        record.free_total > 0
+        self.free_of_key(record) > 0
             && (record.waiting.len() > record.waiting_excluding as usize
                 || record.waiting.iter().any(|(line, ())| self.usable(record, &self.lines[*line]) > 0))
     }
@@ -38,15 +38,17 @@ impl State {
     /// Free units of a stock key that a line may use.
     pub(crate) fn usable(&self, key: &KeyRecord, line: &LineRecord) -> Quantity {
         if !line.excludes {
-            return key.free_total;
+            return self.free_of_key(key);
         }
         // Each node counts once, however often it declined.
         let mut nodes: Vec<u32> =
             self.allocations_of_line(line).filter(|allocation| allocation.declined).map(|a| a.node).collect();
         nodes.sort_unstable();
         nodes.dedup();
+        // Those of fenced nodes are left out already.
+        nodes.retain(|node| !self.is_fenced(*node));
         let excluded: Quantity = nodes.iter().filter_map(|node| key.cells.get(node)).map(|cell| cell.free()).sum();
-        key.free_total - excluded
+        self.free_of_key(key) - excluded
     }
 }
 
@@ -92,6 +94,7 @@ impl Tx<'_> {
         } else if !self.state.ready.is_empty() {
             self.state.ready.remove(&key);
         }
+        self.refresh_substitutable(key);
     }
 
     /// Units of a line that a node will not ship are sourced anew: they wait in the queue, at the place of their order.

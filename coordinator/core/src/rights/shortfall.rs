@@ -18,7 +18,12 @@ impl Tx<'_> {
         if owed == 0 && self.state.shortfalls.is_empty() {
             return Ok(0);
         }
+        // Reservations first: what is held here for promises broken elsewhere.
+        if owed > 0 && cell.held > 0 {
+            owed -= self.release_holds(key, node, owed)?;
+        }
         let mut asked = 0;
+        let mut broken = Vec::new();
         while owed > 0 && next != NONE {
             let record = self.state.allocations[next];
             let units = record.unasked().min(owed);
@@ -29,6 +34,7 @@ impl Tx<'_> {
                 self.may_ask -= 1;
                 self.state.allocations[next].ask_broken += units;
                 self.request(next, CancelReason::PromiseBroken);
+                broken.push(next);
                 owed -= units;
                 asked += units;
             }
@@ -36,6 +42,9 @@ impl Tx<'_> {
         }
         if asked > 0 {
             self.change_cell(key, node, |cell| cell.asked += asked)?;
+        }
+        for allocation in broken {
+            self.fit_substitutes(allocation)?;
         }
         if owed > 0 && next != NONE {
             self.state.shortfalls.insert((key, node), ());

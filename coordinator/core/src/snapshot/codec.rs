@@ -10,7 +10,7 @@ use stockmesh_types::ChainHash;
 
 /// Writes values.
 #[derive(Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     pub bytes: Vec<u8>,
 }
 
@@ -45,12 +45,12 @@ impl Writer {
 }
 
 /// Reads what a [`Writer`] wrote; says what is wrong.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
 }
 
 /// What can't be read.
-pub(super) type Wrong = String;
+pub(crate) type Wrong = String;
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {

@@ -6,6 +6,7 @@ use super::codec::{Reader, Writer, Wrong};
 use super::records::Saved;
 use crate::State;
 use crate::cow::{CowMap, CowVec, IdIndex};
+use crate::recovery::RecoveryState;
 use crate::state::GroupRecord;
 
 pub(super) struct Head {
@@ -29,7 +30,12 @@ pub(super) struct Counts {
     pub allocations: usize,
     pub shortfalls: usize,
     pub requests: usize,
+    /// Kinds that later releases added, in the order in which they came; 0 in a snapshot from before them.
+    pub added: [usize; ADDED],
 }
+
+/// Kinds of records that were added since the first release.
+const ADDED: usize = 4;
 
 impl Head {
     pub fn of(state: &State) -> Self {
@@ -55,6 +61,8 @@ impl Head {
             shortfalls,
             requests,
             requests_forgotten_ms,
+            recovery:
+                RecoveryState { nodes: rights, fenced: _, works, substitutes, held_cells: _, wanting: _, substitutable: _ },
             open_orders: _,
             waiting_units: _,
         } = state;
@@ -75,15 +83,22 @@ impl Head {
                 allocations: allocations.len(),
                 shortfalls: shortfalls.len(),
                 requests: requests.len(),
+                added: [rights.len(), state.lives().count(), works.len(), substitutes.len()],
             },
         }
     }
 }
 
+/// Bytes of a head before the counts of added kinds.
+#[cfg(test)]
+pub(crate) fn first_release_head(head: &[u8]) -> usize {
+    head.len() - 8 * (1 + ADDED)
+}
+
 impl Saved for Head {
     fn write(&self, to: &mut Writer) {
         let Self { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, counts } = self;
-        let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests } = counts;
+        let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests, added } = counts;
         to.u8(u8::from(group.is_some()));
         if let Some(GroupRecord { group, incarnation, finance }) = group {
             to.u32(group.0);
@@ -99,6 +114,8 @@ impl Saved for Head {
         for count in [feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests] {
             to.len(*count);
         }
+        to.len(added.len());
+        added.iter().for_each(|count| to.len(*count));
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
@@ -122,7 +139,20 @@ impl Saved for Head {
             allocations: count()?,
             shortfalls: count()?,
             requests: count()?,
+            added: [0; ADDED],
         };
+        let mut counts = counts;
+        // A snapshot of the first release ends here, one from between has fewer kinds.
+        if !from.is_empty() {
+            let mut count = || usize::try_from(from.u64()?).map_err(|_| "a count is beyond this machine".to_owned());
+            let kinds = count()?;
+            if kinds > ADDED {
+                return Err(format!("it has {kinds} added kinds of records, and this build knows {ADDED}"));
+            }
+            for added in &mut counts.added[..kinds] {
+                *added = count()?;
+            }
+        }
         Ok(Self { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, counts })
     }
 }

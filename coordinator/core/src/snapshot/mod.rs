@@ -4,6 +4,7 @@
 //!   head              group, indices, counts of everything that follows
 //!   feeds/00000000    records of one kind, in dense order, cut at CHUNK_BYTES
 //!   items, nodes, keys (with cells), orders, lines, allocations, shortfalls, requests
+//!   rights, lives, works, substitutes, ...   kinds that later releases added: the head counts them behind the others
 //!   tail              SHA-256 over all checksums before it
 //! ```
 //!
@@ -15,13 +16,17 @@ mod head;
 mod records;
 mod restore;
 
+use std::borrow::Borrow;
+
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
 use stockmesh_types::LogTime;
 
-use self::codec::Writer;
+pub(crate) use self::codec::{Reader, Writer, Wrong};
 use self::head::Head;
-use self::records::Saved;
+#[cfg(test)]
+pub(crate) use self::head::first_release_head;
+pub(crate) use self::records::Saved;
 use crate::State;
 
 /// The version of the chunks that this build writes.
@@ -158,6 +163,10 @@ impl Snapshot {
             .chain(cut("allocations", state.allocations.iter()))
             .chain(cut("shortfalls", state.shortfalls.iter().map(|(cell, ())| cell)))
             .chain(cut("requests", state.requests.iter()))
+            .chain(cut("rights", state.recovery.nodes.iter()))
+            .chain(cut_owned::<_, (u32, u32, u32)>("lives", state.lives()))
+            .chain(cut("works", state.recovery.works.iter()))
+            .chain(cut("substitutes", state.recovery.substitutes.iter()))
             .map(Some)
             .chain(std::iter::once(None));
         chunks.map(move |chunk| match chunk {
@@ -175,13 +184,21 @@ fn cut<'a, T: Saved + 'a>(
     kind: &'static str,
     records: impl Iterator<Item = &'a T>,
 ) -> impl Iterator<Item = SnapshotChunk> {
+    cut_owned::<&T, T>(kind, records)
+}
+
+/// The same for records that are put together as they are written.
+fn cut_owned<T: Borrow<R>, R: Saved>(
+    kind: &'static str,
+    records: impl Iterator<Item = T>,
+) -> impl Iterator<Item = SnapshotChunk> {
     let mut records = records.peekable();
     (0..).map_while(move |number: u64| {
         records.peek()?;
         let mut writer = Writer::default();
         while writer.bytes.len() < CHUNK_BYTES {
             let Some(record) = records.next() else { break };
-            record.write(&mut writer);
+            record.borrow().write(&mut writer);
         }
         Some(SnapshotChunk::new(format!("{kind}/{number:08}"), writer.bytes))
     })

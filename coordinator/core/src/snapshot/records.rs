@@ -17,9 +17,10 @@ use crate::records::{
     AllocationRecord, Cell, DestinationRecord, ItemRecord, KeyRecord, LineRecord, NodeFixed, NodeRecord, OrderRecord,
     Remembered, RememberedOutcome,
 };
+use crate::recovery::Marks;
 
 /// A record that a snapshot holds.
-pub(super) trait Saved: Sized {
+pub(crate) trait Saved: Sized {
     fn write(&self, to: &mut Writer);
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong>;
 }
@@ -64,8 +65,8 @@ impl Saved for ItemRecord {
 
 impl Saved for NodeRecord {
     fn write(&self, to: &mut Writer) {
-        // `direction` is worked out again.
-        let Self { id, fixed, direction: _, destination, epoch, cursor, ranged } = self;
+        // `direction` is worked out again, and so are `marks`.
+        let Self { id, fixed, direction: _, destination, epoch, cursor, marks: _, ranged } = self;
         let NodeFixed { kind, place, legal_entity, costs } = &**fixed;
         to.slice(id.as_str().as_bytes());
         to.u32((*kind).into_number());
@@ -90,7 +91,16 @@ impl Saved for NodeRecord {
         for _ in 0..from.u64()? {
             ranged.insert(from.u32()?, ());
         }
-        Ok(Self { id: node, fixed, direction: Arc::default(), destination, epoch, cursor, ranged })
+        Ok(Self {
+            id: node,
+            fixed,
+            direction: Arc::default(),
+            destination,
+            epoch,
+            cursor,
+            marks: Marks::default(),
+            ranged,
+        })
     }
 }
 
@@ -154,7 +164,8 @@ impl Saved for KeyRecord {
 
 impl Saved for Cell {
     fn write(&self, to: &mut Writer) {
-        let Self { granted, returned, shipped, open, held, level, aim, asked, last_open } = self;
+        // `life` stands in a section of its own, for the few cells that are not in their first.
+        let Self { granted, returned, shipped, open, held, level, aim, asked, last_open, life: _ } = self;
         for counter in [granted, returned, shipped, open, held, level, aim, asked] {
             to.i64(*counter);
         }
@@ -171,6 +182,7 @@ impl Saved for Cell {
             aim: from.i64()?,
             asked: from.i64()?,
             last_open: from.u32()?,
+            life: 0,
         })
     }
 }
@@ -335,6 +347,10 @@ impl Saved for ([u8; 16], Remembered) {
                 to.i64(*cancelled);
                 to.i64(*requested);
             }
+            RememberedOutcome::NodeRetirement { node } => {
+                to.u8(30);
+                to.u32(*node);
+            }
             RememberedOutcome::RightsRecalled { key, node } => {
                 to.u8(5);
                 to.u32(*key);
@@ -357,6 +373,7 @@ impl Saved for ([u8; 16], Remembered) {
                 RememberedOutcome::OrderCancelled { order: from.u32()?, cancelled: from.i64()?, requested: from.i64()? }
             }
             5 => RememberedOutcome::RightsRecalled { key: from.u32()?, node: from.u32()? },
+            30 => RememberedOutcome::NodeRetirement { node: from.u32()? },
             other => return Err(format!("{other} is no outcome")),
         };
         Ok((id, Remembered { hash, outcome }))

@@ -2,6 +2,7 @@
 
 use prost::bytes::Bytes;
 use sha2::{Digest, Sha256};
+use stockmesh_types::Quantity;
 
 use super::codec::Reader;
 use super::head::{Counts, Head};
@@ -9,6 +10,7 @@ use super::records::Saved;
 use super::{SNAPSHOT_VERSION, SnapshotChunk, SnapshotError};
 use crate::State;
 use crate::records::{ItemRecord, KeyRecord, LineRecord, Remembered};
+use crate::recovery::{NodeRights, Work};
 use crate::state::GroupRecord;
 
 impl State {
@@ -24,7 +26,7 @@ impl State {
         let Head { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, counts } = head;
         let mut state =
             Self { group, feature_level, applied_index, log_time, digest, requests_forgotten_ms, ..Self::default() };
-        let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests } = counts;
+        let Counts { feeds, items, nodes, keys, orders, lines, allocations, shortfalls, requests, added } = counts;
         chunks.records("feeds", feeds, |mut record: crate::records::DestinationRecord| {
             let name = record.name.clone();
             let GroupRecord { group, incarnation, finance: _ } = state.group.as_ref()?;
@@ -65,7 +67,22 @@ impl State {
             state.requests.insert(id, remembered);
             Some(())
         })?;
+        let [rights, lives, works, substitutes] = added;
+        chunks.records("rights", rights, |(node, record): (u32, NodeRights)| state.restore_rights(node, record))?;
+        chunks.records("lives", lives, |(key, node, life): (u32, u32, u32)| {
+            state.keys.get(key)?;
+            state.keys[key].cells.get_mut(&node)?.life = life;
+            Some(())
+        })?;
+        chunks.records("works", works, |(number, work): (u64, Work)| {
+            state.recovery.works.insert(number, work);
+            Some(())
+        })?;
+        chunks.records("substitutes", substitutes, |((allocation, node), units): ((u32, u32), Quantity)| {
+            state.restore_substitute(allocation, node, units)
+        })?;
         chunks.end()?;
+        state.find_wanting();
         for key in 0..u32::try_from(state.keys.len()).unwrap_or(u32::MAX) {
             if state.is_ready(key) {
                 state.ready.insert(key, ());

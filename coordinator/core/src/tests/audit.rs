@@ -21,13 +21,37 @@ pub fn audit(state: &State) {
             *asked.entry(cell).or_default() += allocation.ask_broken;
         }
     }
+    let mut held: BTreeMap<(u32, u32), i64> = BTreeMap::new();
+    let mut substituted: BTreeMap<u32, i64> = BTreeMap::new();
+    for ((allocation, node), units) in state.recovery.substitutes.iter() {
+        let record = &state.allocations[*allocation];
+        assert!(*units > 0 && record.node != *node);
+        *held.entry((state.lines[record.line].key, *node)).or_default() += units;
+        *substituted.entry(*allocation).or_default() += units;
+        let listed = (state.lines[record.line].key, *node, *allocation);
+        assert!(state.recovery.held_cells.get(&listed).is_some(), "a substitute that its cell does not know");
+    }
+    assert_eq!(state.recovery.held_cells.len(), state.recovery.substitutes.len());
+    for (index, allocation) in (0u32..).zip(state.allocations.iter()) {
+        let breakable = allocation.ask_broken.min(allocation.open() - allocation.ask_customer).max(0);
+        let has = substituted.get(&index).copied().unwrap_or(0);
+        assert!(has <= breakable, "more is held for a promise than may be cancelled of it: {allocation:?}");
+        let key = state.lines[allocation.line].key;
+        let wanting = state.recovery.wanting.get(&(key, index)).is_some();
+        assert_eq!(wanting, has < breakable, "{allocation:?}, {has} held elsewhere");
+    }
+    // After a fence was set or lifted, indices follow in steps.
+    let level = state.recovery.fenced.is_empty() && state.recovery.works.is_empty();
     let mut waiting_units = 0;
     for (key, record) in (0u32..).zip(state.keys.iter()) {
         assert_eq!(state.key_index(&record.key), Some(key));
         let mut free_total = 0;
         for (node, cell) in record.cells.iter() {
             let list = open.remove(&(key, *node)).unwrap_or_default();
-            assert!(cell.free() >= 0 && cell.held == 0, "I3: {cell:?}");
+            assert!(cell.free() >= 0, "I3: {cell:?}");
+            assert_eq!(cell.held, held.remove(&(key, *node)).unwrap_or_default(), "held is the sum of its substitutes");
+            assert!(cell.life <= state.nodes[*node].marks.life);
+            assert!(!state.nodes[*node].marks.gone || !level || cell.free() == 0, "a lost node's rights went back");
             let sum: i64 = list.iter().map(|index| state.allocations[*index].open()).sum();
             assert_eq!(cell.open, sum, "open is the sum of its allocations");
             assert_eq!(cell.asked, asked.remove(&(key, *node)).unwrap_or_default(), "asked is the sum of its requests");
@@ -58,14 +82,17 @@ pub fn audit(state: &State) {
         waiting_units += sum;
         let usable = waiting.iter().any(|line| {
             let line = &state.lines[*line];
-            record.cells.iter().any(|(node, cell)| cell.free() > 0 && !state.excludes(line, *node))
+            record
+                .cells
+                .iter()
+                .any(|(node, cell)| cell.free() > 0 && !state.is_fenced(*node) && !state.excludes(line, *node))
         });
-        assert_eq!(
-            state.ready.get(&key).is_some(),
-            usable,
-            "ready where waiting units can use free rights: {record:?}"
-        );
+        let ready = state.ready.get(&key).is_some();
+        assert!(ready == usable || !level, "ready where waiting units can use free rights: {record:?}");
+        let substitutable = state.recovery.substitutable.get(&key).is_some();
+        assert!(substitutable == state.wants_substitutes(key) || !level, "{record:?}");
     }
+    assert!(held.is_empty(), "substitutes at cells that there are not: {held:?}");
     assert!(open.is_empty(), "open allocations of cells that there are not: {open:?}");
     assert_eq!(state.waiting_units, waiting_units);
     let mut open_orders = 0;

@@ -59,7 +59,7 @@ fn feeds_of_others_and_of_other_lives_are_refused() {
     push(&mut world, "n0", 1, &entries("n0", 1, vec![Some(granted(1))])).unwrap();
     for (node, epoch, reason) in [
         ("n0", 0, Reason::StaleEpoch),
-        ("n0", 2, Reason::NotInThisRelease),
+        ("n0", 2, Reason::StaleEpoch),
         ("n9", 1, Reason::UnknownNode),
         ("N0", 1, Reason::UnknownFeed),
     ] {

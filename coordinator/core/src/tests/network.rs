@@ -20,6 +20,7 @@ use super::audit::audit;
 use super::node_model::{Node, allocation_id};
 use super::world::{World, item_name, key, node_feed, order};
 use crate::decide::{self, Overlay};
+use crate::recovery::Standing;
 
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -80,6 +81,30 @@ pub enum Step {
         units: i64,
     },
     Next,
+    /// Finance's archive gets further entries of a node's feed.
+    Archive {
+        node: usize,
+        count: usize,
+    },
+    /// A node's store is replaced by a backup with so many entries.
+    LoseStore {
+        node: usize,
+        kept: usize,
+    },
+    /// A recovering node takes its next step: it seals its epoch, or begins the new one.
+    Recover {
+        node: usize,
+        page: usize,
+    },
+    /// Two people give a node up, sign for duplicates, or reinstate it.
+    Retire {
+        node: usize,
+        step: usize,
+    },
+    /// What surfaces of an epoch that is over has no effect.
+    PushOld {
+        node: usize,
+    },
 }
 
 const NODES: usize = 3;
@@ -103,7 +128,12 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(policy, lines)| Step::Order { policy, lines }),
         3 => (0usize..20, prop::option::of((1u32..4, 1i64..4))).prop_map(|(order, line)| Step::Cancel { order, line }),
         1 => three.prop_map(|(node, item, units)| Step::Recall { node, item, units }),
-        3 => Just(Step::Next),
+        4 => Just(Step::Next),
+        1 => (node.clone(), 1usize..12).prop_map(|(node, count)| Step::Archive { node, count }),
+        1 => (node.clone(), 0usize..24).prop_map(|(node, kept)| Step::LoseStore { node, kept }),
+        4 => (node.clone(), 1usize..4).prop_map(|(node, page)| Step::Recover { node, page }),
+        1 => (node.clone(), 0usize..4).prop_map(|(node, step)| Step::Retire { node, step }),
+        1 => node.prop_map(|node| Step::PushOld { node }),
     ]
 }
 
@@ -111,13 +141,28 @@ pub struct Network {
     pub world: World,
     nodes: Vec<Node>,
     orders: usize,
+    recoveries: usize,
+    /// Units that were held elsewhere for broken promises.
+    held: i64,
+    /// Nodes for which duplicates were accepted.
+    signed: Vec<bool>,
+    /// Entries of epochs that are over, by node.
+    old: Vec<(u64, Vec<FeedEntry>)>,
 }
 
 impl Network {
     /// Nodes with eight units of each item, six of them granted.
     pub fn new() -> Self {
         let nodes = (0..NODES).map(|n| Node::new(format!("n{n}"))).collect();
-        let mut network = Self { world: World::with(ITEMS, NODES), nodes, orders: 0 };
+        let mut network = Self {
+            world: World::with(ITEMS, NODES),
+            nodes,
+            orders: 0,
+            recoveries: 0,
+            held: 0,
+            signed: vec![false; NODES],
+            old: vec![(0, Vec::new()); NODES],
+        };
         for node in 0..NODES {
             for item in (0..ITEMS).map(item_name) {
                 network.nodes[node].adjust(&item, 8);
@@ -129,7 +174,43 @@ impl Network {
     }
 
     pub fn act(&mut self, step: &Step) {
+        let (Step::Receive { node, .. }
+        | Step::Grant { node, .. }
+        | Step::Sell { node, .. }
+        | Step::Lose { node, .. }
+        | Step::Ship { node, .. }
+        | Step::Decline { node, .. }
+        | Step::Push { node, .. }
+        | Step::Pull { node, .. }) = step
+        else {
+            return self.go_on(step);
+        };
+        if !self.nodes[*node].recovering {
+            self.go_on(step);
+        }
+    }
+
+    fn go_on(&mut self, step: &Step) {
         match step {
+            Step::Archive { node, count } => {
+                let node = &mut self.nodes[*node];
+                node.archived = (node.archived + count).min(node.entries.len());
+            }
+            Step::LoseStore { node, kept } => {
+                let id = self.draw_id();
+                self.nodes[*node].lose_store(*kept, id);
+            }
+            Step::Recover { node, page } => self.recover(*node, *page),
+            Step::Retire { node, step } => self.retire(*node, *step),
+            Step::PushOld { node } => {
+                let (epoch, entries) = self.old[*node].clone();
+                if entries.is_empty() {
+                    return;
+                }
+                let feed = Some(node_feed(&self.nodes[*node].name, epoch));
+                let reject = self.world.run(Kind::ApplyFacts(log::ApplyFacts { feed, entries })).unwrap_err();
+                assert!([Reason::StaleEpoch, Reason::NodeLost].contains(&reject.reason), "{reject}");
+            }
             Step::Receive { node, item, units } => self.nodes[*node].adjust(&item_name(*item), *units),
             Step::Grant { node, item, units } => self.nodes[*node].grant(&item_name(*item), *units),
             Step::Sell { node, item, units } => self.nodes[*node].sell(&item_name(*item), *units),
@@ -185,10 +266,128 @@ impl Network {
             }
             Step::Next => {
                 if let Some(kind) = decide::next_step(&self.world.state, &Overlay::new(), 3) {
-                    self.world.run(kind).unwrap();
+                    if let crate::Answer::SubstitutesReserved { reserved, .. } = self.world.run(kind).unwrap() {
+                        self.held += reserved;
+                    }
                 }
             }
         }
+    }
+
+    fn draw_id(&mut self) -> String {
+        self.recoveries += 1;
+        super::world::request_id(super::world::START_MS, u32::try_from(self.recoveries).unwrap())
+    }
+
+    fn standing(&self, node: usize) -> Standing {
+        self.world.state.recovery.standing(u32::try_from(node).unwrap())
+    }
+
+    /// The next step of a recovery: what the coordinator lacks is pushed and the epoch sealed, or the new one begins.
+    fn recover(&mut self, node: usize, page: usize) {
+        // One that was given up comes back by the same procedure, its store whole.
+        if self.standing(node) == Standing::Found && !self.nodes[node].recovering {
+            let kept = self.nodes[node].entries.len();
+            self.go_on(&Step::LoseStore { node, kept });
+        }
+        if !self.nodes[node].recovering || self.standing(node) == Standing::Lost {
+            return;
+        }
+        let (name, mut id) = (self.nodes[node].name.clone(), self.nodes[node].recovery_id.clone());
+        let (epoch, cursor) = self.world.state.node_cursor(&stockmesh_types::NodeId::new(&name).unwrap()).unwrap();
+        if self.world.state.welcome(&name, &id, 0, 1).is_err() {
+            let (mut last, mut lost_to) = (self.nodes[node].head, None);
+            if epoch.0 != self.nodes[node].epoch {
+                // The epoch that ends is one in which nobody ever spoke: the node was given up, or lost its store twice.
+                last = cursor;
+            } else if last.seq > cursor.seq {
+                self.push_all(node);
+            } else if last.seq < cursor.seq {
+                lost_to = Some(cursor.to_wire());
+            }
+            // The node was given up after it had sealed: what it began does not count.
+            if self
+                .world
+                .state
+                .recovery
+                .nodes
+                .get(&u32::try_from(node).unwrap())
+                .is_some_and(|rights| rights.recoveries.iter().any(|of| crate::recovery::uuid_text(&of.id) == id))
+            {
+                id = self.draw_id();
+                self.nodes[node].recovery_id = id.clone();
+            }
+            let old = (self.nodes[node].epoch, self.nodes[node].entries.clone());
+            let open = log::OpenNodeEpoch {
+                node: name,
+                epoch: epoch.0,
+                r#final: Some(last.to_wire()),
+                recovery_id: id,
+                lost_to,
+            };
+            self.world.run(Kind::OpenNodeEpoch(open.clone())).unwrap();
+            let again = self.world.run(Kind::OpenNodeEpoch(open)).unwrap();
+            assert!(matches!(again, crate::Answer::NodeEpochOpened { epoch: opened, .. } if opened == epoch.0 + 1));
+            self.old[node] = old;
+            return;
+        }
+        let (mut pages, mut after) = (Vec::new(), 0);
+        loop {
+            let page = self.world.state.welcome(&name, &id, after, page).unwrap();
+            let next = page.next;
+            pages.push(page);
+            match next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        self.nodes[node].begin_epoch(pages);
+    }
+
+    /// What the coordinator lacks of a node's feed, whoever has it.
+    fn push_all(&mut self, node: usize) {
+        let recovering = std::mem::replace(&mut self.nodes[node].recovering, false);
+        self.push(node, 0, usize::MAX);
+        self.nodes[node].recovering = recovering;
+    }
+
+    fn retire(&mut self, node: usize, step: usize) {
+        // Two are enough to lose.
+        if node == 0 {
+            return;
+        }
+        let steps: [(i32, [&str; 2]); 3] = [
+            (log::RetirementStep::Propose.into(), ["ann", "bob"]),
+            (log::RetirementStep::AcceptDuplicates.into(), ["bob", "ann"]),
+            (log::RetirementStep::Reinstate.into(), ["ann", "ann"]),
+        ];
+        let lost = self.standing(node) == Standing::Lost;
+        // Seldom signed: most runs should show that nothing leaves twice before.
+        let (first, people) = steps[match (lost, step) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, _) => 2,
+        }];
+        let ask = |network: &mut Self, step, person: &str| {
+            let (node, person) = (format!("n{node}"), person.to_owned());
+            let retire = log::RetireNode { node, person, step, reason: "fire".into() };
+            network.world.write(Kind::RetireNode(retire))
+        };
+        if first == i32::from(log::RetirementStep::Reinstate) {
+            // Refused while the retirement is being worked off.
+            let _ = ask(self, first, people[0]);
+            return;
+        }
+        ask(self, first, people[0]).unwrap();
+        let second = if lost { first } else { log::RetirementStep::Approve.into() };
+        assert_eq!(ask(self, second, people[0]).err().map(|reject| reject.reason), self.same_person(node, lost));
+        ask(self, second, people[1]).unwrap();
+        self.signed[node] |= lost;
+    }
+
+    /// The same person can't be both; once both have signed, further signatures change nothing.
+    fn same_person(&self, node: usize, lost: bool) -> Option<Reason> {
+        (!lost || !self.signed[node]).then_some(Reason::SamePerson)
     }
 
     /// Up to where the coordinator has a node's feed.
@@ -205,15 +404,37 @@ impl Network {
             return;
         }
         let gap = entries[0].seq > cursor.seq + 1;
-        let facts = log::ApplyFacts { feed: Some(node_feed(&name, 1)), entries };
+        let facts = log::ApplyFacts { feed: Some(node_feed(&name, self.nodes[node].epoch)), entries };
+        let cut_off = self.nodes[node].epoch != self.epoch(node) || self.gone(node);
         match self.world.run(Kind::ApplyFacts(facts)) {
+            Err(reject) if cut_off => {
+                assert!([Reason::StaleEpoch, Reason::NodeLost].contains(&reject.reason), "{reject}");
+            }
             Ok(crate::Answer::FactsApplied { refused, .. }) => assert_eq!((refused, gap), (None, false)),
             Ok(other) => panic!("{other:?}"),
             Err(reject) => assert_eq!((reject.reason, gap), (Reason::FeedGap, true), "{reject}"),
         }
     }
 
+    fn epoch(&self, node: usize) -> u64 {
+        let name = stockmesh_types::NodeId::new(&self.nodes[node].name).unwrap();
+        self.world.state.node_cursor(&name).unwrap().0.0.max(1)
+    }
+
+    fn gone(&self, node: usize) -> bool {
+        matches!(self.standing(node), Standing::Lost | Standing::Found)
+    }
+
+    /// Node and coordinator speak of the same epoch.
+    fn level(&self, node: usize) -> bool {
+        !self.nodes[node].recovering && !self.gone(node) && self.epoch(node) == self.nodes[node].epoch
+    }
+
     fn pull(&mut self, node: usize, offset: i64) {
+        // A node that was given up hears nothing more before it is recovered.
+        if self.gone(node) || self.nodes[node].recovering {
+            return;
+        }
         let model = &mut self.nodes[node];
         let entries = self.world.emitted.get(&format!("node/{}", model.name)).map(Vec::as_slice).unwrap_or_default();
         let at = model.cursor.seq as i64 + offset;
@@ -225,9 +446,11 @@ impl Network {
     fn check(&self) {
         let state = &self.world.state;
         audit(state);
-        let mut shipped: BTreeMap<(String, u32), i64> = BTreeMap::new();
-        for node in &self.nodes {
-            for (item, stock) in &node.stock {
+        let mut promised: BTreeMap<(String, u32), i64> = BTreeMap::new();
+        let mut left: BTreeMap<(String, u32), i64> = BTreeMap::new();
+        for (n, node) in self.nodes.iter().enumerate() {
+            let level_with_it = self.level(n);
+            for (item, stock) in node.stock.iter().filter(|_| level_with_it) {
                 let cell = self.world.cell(item, &node.name);
                 // I1: what is promised and shipped is covered by what there is, and a shortfall.
                 let level = (stock.outstanding() - stock.on_hand).max(0);
@@ -241,25 +464,61 @@ impl Network {
                 // I4.
                 assert!(cell.granted <= stock.granted && cell.returned >= stock.returned, "I4: {cell:?} {stock:?}");
                 assert!(cell.shipped <= stock.consumed, "I4: {cell:?} {stock:?}");
+                // The store says what the shelf holds.
+                assert_eq!(stock.on_hand, node.shelf.get(item).copied().unwrap_or(0));
             }
             for (id, work) in &node.work {
                 assert!(work.shipped + work.cancelled <= work.quantity, "I5 at the node");
-                *shipped.entry(work.order.clone()).or_default() += work.quantity - work.cancelled;
                 let id = allocation_id(*id);
                 let known = &state.allocations[state.allocation_index(id).unwrap()];
-                assert!(known.shipped <= work.shipped && known.cancelled <= work.cancelled, "I4: {known:?} {work:?}");
+                if level_with_it {
+                    assert!(
+                        known.shipped <= work.shipped && known.cancelled <= work.cancelled,
+                        "I4: {known:?} {work:?}"
+                    );
+                }
+            }
+            if self.signed[n] {
+                continue;
+            }
+            // What may still ship of a node's allocations, as the side says that knows less of cancellations.
+            for known in state.allocations.iter().filter(|known| known.node as usize == n) {
+                let id = (known.id.incarnation.0, known.id.log_index, known.id.n);
+                let line = &state.lines[known.line];
+                let order = (state.orders[line.order].id.to_string(), line.line);
+                let cancelled = match node.work.get(&id) {
+                    Some(work) if !node.recovering => work.cancelled.max(known.cancelled),
+                    Some(_) | None => known.cancelled,
+                };
+                *promised.entry(order.clone()).or_default() += known.quantity - cancelled;
+                *left.entry(order).or_default() += node.manifests.get(&id).copied().unwrap_or(0);
             }
         }
         // The law: what nodes may still ship of a line, and have shipped, never exceeds what is still wanted of it.
-        for ((order, line), units) in shipped {
+        for ((order, number), units) in promised {
             let status = self.world.order(&order);
-            let line = status.lines.iter().find(|of| of.line == line).unwrap();
+            let line = status.lines.iter().find(|of| of.line == number).unwrap();
             assert!(units <= line.ordered - line.cancelled, "{order}: {units} of {line:?}");
+            let gone = left.get(&(order.clone(), number)).copied().unwrap_or(0);
+            assert!(gone <= line.ordered - line.cancelled, "{order}: {gone} units left of {line:?}");
         }
     }
 
     /// Everything is delivered and worked off.
     pub fn heal(&mut self) {
+        self.world.settle();
+        for node in 0..NODES {
+            if self.standing(node) == Standing::Lost {
+                let step = log::RetirementStep::Reinstate.into();
+                let (node, person) = (format!("n{node}"), "ann".to_owned());
+                self.world
+                    .write(Kind::RetireNode(log::RetireNode { node, person, step, reason: String::new() }))
+                    .unwrap();
+            }
+            // Sealing and the new epoch.
+            self.recover(node, 100);
+            self.recover(node, 100);
+        }
         loop {
             let before = self.world.index;
             for node in 0..NODES {
@@ -301,12 +560,15 @@ impl Network {
                 let known = &state.allocations[state.allocation_index(id).unwrap()];
                 assert_eq!(
                     (known.quantity, known.shipped, known.cancelled, known.lost),
-                    (work.quantity, work.shipped, work.cancelled, work.lost)
+                    (work.quantity, work.shipped, work.cancelled, work.lost),
+                    "both sides agree at {}",
+                    node.name
                 );
                 assert_eq!((known.ask_customer, known.ask_broken), (0, 0), "no request is left unanswered");
             }
         }
         assert!(!state.backlog_nonempty());
+        assert!(state.recovery.fenced.is_empty() && state.recovery.substitutes.is_empty());
     }
 }
 
@@ -340,7 +602,7 @@ fn the_random_runs_reach_what_they_are_meant_to_try() {
     let mut runner = TestRunner::deterministic();
     let runs = prop::collection::vec(step(), 60..120);
     let mut reached: BTreeMap<&str, i64> = BTreeMap::new();
-    for _ in 0..60 {
+    for _ in 0..120 {
         let mut network = Network::new();
         for step in &runs.new_tree(&mut runner).unwrap().current() {
             network.act(step);
@@ -365,6 +627,13 @@ fn the_random_runs_reach_what_they_are_meant_to_try() {
                 _ => {}
             }
         }
+        for (_, rights) in state.recovery.nodes.iter() {
+            add("epochs opened by recoveries", rights.recoveries.iter().filter(|of| of.id != [0; 16]).count() as i64);
+            add("epochs with lost entries", rights.recoveries.iter().filter(|of| of.lost_from > 0).count() as i64);
+            add("nodes given up", rights.recoveries.iter().filter(|of| of.id == [0; 16]).count() as i64);
+            add("signatures for duplicates", i64::from(rights.signed));
+        }
+        add("units held elsewhere for broken promises", network.held);
         let declined = state.lines.iter().filter(|line| line.excludes && line.shipped > 0).count();
         add("declined lines shipped from elsewhere", i64::try_from(declined).unwrap());
     }
@@ -378,6 +647,11 @@ fn the_random_runs_reach_what_they_are_meant_to_try() {
         ("rights returned", 100),
         ("promises", 500),
         ("declined lines shipped from elsewhere", 10),
+        ("epochs opened by recoveries", 100),
+        ("epochs with lost entries", 5),
+        ("nodes given up", 20),
+        ("signatures for duplicates", 2),
+        ("units held elsewhere for broken promises", 20),
     ];
     for (what, least) in least {
         let found = reached.get(what).copied().unwrap_or(0);
