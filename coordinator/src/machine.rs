@@ -237,6 +237,15 @@ fn tell(notice: &Notice) {
         Notice::Declined { node, allocation, quantity } => {
             tracing::info!(%node, %allocation, quantity, "node declined work");
         }
+        Notice::HistoryLost { node, epoch, from_seq, to_seq } => {
+            tracing::error!(%node, %epoch, from_seq, to_seq, "entries of the node's history exist nowhere: recount");
+        }
+        Notice::LateFacts { node, epoch, to_seq } => {
+            tracing::warn!(%node, %epoch, to_seq, "facts of an epoch that is over surfaced, and have no effect");
+        }
+        Notice::ShippedTwice { node, allocation, quantity } => {
+            tracing::warn!(%node, %allocation, quantity, "a lost node had shipped what two people signed away");
+        }
         other => tracing::info!(notice = ?other, "oddity in a node's facts"),
     }
 }

@@ -202,6 +202,9 @@ impl Flight {
                     landed.backlog = Some(match outcome {
                         Ok(Answer::BackordersAllocated { promised, left_out: _ }) => promised,
                         Ok(Answer::ShortfallsWorkedOff { asked }) => asked,
+                        Ok(Answer::SubstitutesReserved { reserved, left_out: _ }) => reserved,
+                        // Each step looks at more, whatever it finds.
+                        Ok(Answer::WorkContinued { more: _ }) => 1,
                         Ok(_) => 0,
                         Err(reject) => {
                             tracing::info!(%reject, "a step of the backlog was refused; it is decided again");

@@ -265,10 +265,11 @@ impl Network {
                 }
             }
             Step::Next => {
-                if let Some(kind) = decide::next_step(&self.world.state, &Overlay::new(), 3) {
-                    if let crate::Answer::SubstitutesReserved { reserved, .. } = self.world.run(kind).unwrap() {
-                        self.held += reserved;
-                    }
+                let next = decide::next_step(&self.world.state, &Overlay::new(), 3);
+                if let Some(crate::Answer::SubstitutesReserved { reserved, .. }) =
+                    next.map(|kind| self.world.run(kind).unwrap())
+                {
+                    self.held += reserved;
                 }
             }
         }
