@@ -31,8 +31,13 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of its own.
     pub data_dir: PathBuf,
-    /// All replicas of the group, alike in every replica's file.
+    /// The replicas that a fresh group begins with, alike in every replica's file. A group that has begun keeps its members
+    /// in its log: `cluster member` changes them, and this list only says where others may be found at first.
     pub replicas: Vec<ReplicaConfig>,
+    /// This replica joins a group that runs: it was added with `cluster member add` under an id that nobody had, and stands in
+    /// its own file's `replicas` beside those that it may ask. It matters for an empty folder only.
+    #[serde(default)]
+    pub join: bool,
     /// Ids of the finance services that a fresh group tells its facts to.
     #[serde(default)]
     pub finance: Vec<String>,

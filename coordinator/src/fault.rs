@@ -3,6 +3,7 @@
 use stockmesh_coordinator_core::SnapshotError;
 
 use crate::outbox::OutboxFault;
+use crate::replica::ReplicaFault;
 use crate::storage::StorageFault;
 
 /// Why the replica stopped.
@@ -20,9 +21,28 @@ pub enum Fault {
     /// A snapshot on disk, whose checksums are right, is no state.
     #[error("loading a snapshot: {0}")]
     Snapshot(#[from] SnapshotError),
-    /// Raft.
-    #[error("raft: {0}")]
-    Raft(#[from] raft::Error),
+    /// The replica: its log, its members, its disk.
+    #[error(transparent)]
+    Replica(#[from] ReplicaFault),
+    /// A peer has proof in the log that this replica must not go on.
+    #[error("replica {peer} refused this one: {why}")]
+    Refused {
+        /// Who.
+        peer: u64,
+        /// Why.
+        why: String,
+    },
+    /// This replica's state is not what the log makes of it elsewhere.
+    #[error(
+        "the state at log index {index} differs from that of replicas {others:?}, a majority: memory, disk or build of this \
+         machine is wrong. Check the machine, then replace this replica: remove it, and add a new one under a new id"
+    )]
+    Diverged {
+        /// Log index.
+        index: u64,
+        /// Replicas that agree with each other.
+        others: Vec<u64>,
+    },
     /// A log entry is no `LogEntry`.
     #[error("log entry {index} can't be decoded: {error}")]
     Undecodable {

@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod config;
 pub mod driver;
+pub mod exchange;
 pub mod fault;
 pub mod grpc;
 pub mod machine;

@@ -3,12 +3,11 @@
 //! One thread applies; readers take the read lock for as long as they copy an answer. It must not know Raft's messages,
 //! nor who waits for an answer.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use prost::Message;
-use raft::eraftpb::ConfState;
 use stockmesh_coordinator_core::{Answer, FeedStanding, Notice, Snapshot, SnapshotChunk, State};
 use stockmesh_proto::raft::v1::LogEntry;
 use stockmesh_types::Reject;
@@ -16,6 +15,8 @@ use stockmesh_types::Reject;
 use crate::fault::Fault;
 use crate::outbox::{Outbox, Pin};
 use crate::replica::Committed;
+use crate::replica::hashes::{Digest, HashWatch};
+use crate::replica::members::Members;
 use crate::storage::StorageFault;
 use crate::storage::identity::{FORMAT, Identity};
 use crate::storage::snapshots::{Manifest, Place, Snapshots};
@@ -44,6 +45,15 @@ pub struct Done {
     pub proposal: Option<u64>,
     /// One for each command.
     pub outcomes: Vec<Result<Answer, Reject>>,
+}
+
+/// What came of applied entries.
+#[derive(Debug)]
+pub struct Landed {
+    /// One for each entry that held commands.
+    pub done: Vec<Done>,
+    /// The state's digest at the indices at which replicas compare it.
+    pub hashes: Vec<(u64, Digest)>,
 }
 
 /// State and feeds.
@@ -75,21 +85,24 @@ impl Machine {
     ///
     /// # Errors
     /// [`Fault`]: the replica must stop.
-    pub fn apply(&self, entries: &[Committed]) -> Result<Vec<Done>, Fault> {
+    pub fn apply(&self, entries: &[Committed]) -> Result<Landed, Fault> {
+        let mut hashes = Vec::new();
         let (mut done, mut emitted, mut notices) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
         {
             let mut state = self.state.0.write().unwrap_or_else(PoisonError::into_inner);
             for Committed { index, term: _, data, proposal } in entries {
-                if data.is_empty() {
-                    // A new leader's first entry, or a change of members: nothing of ours.
-                    continue;
+                // Empty: a new leader's first entry.
+                if !data.is_empty() {
+                    let entry =
+                        LogEntry::decode(data.clone()).map_err(|error| Fault::Undecodable { index: *index, error })?;
+                    let applied = state.apply(*index, &entry)?;
+                    emitted.extend(applied.emitted);
+                    notices.extend(applied.notices);
+                    done.push(Done { proposal: *proposal, outcomes: applied.outcomes });
                 }
-                let entry =
-                    LogEntry::decode(data.clone()).map_err(|error| Fault::Undecodable { index: *index, error })?;
-                let applied = state.apply(*index, &entry)?;
-                emitted.extend(applied.emitted);
-                notices.extend(applied.notices);
-                done.push(Done { proposal: *proposal, outcomes: applied.outcomes });
+                if HashWatch::is_due(*index) {
+                    hashes.push((*index, state.digest()));
+                }
             }
         }
         for one in emitted {
@@ -102,7 +115,7 @@ impl Machine {
             }
         }
         notices.iter().for_each(tell);
-        Ok(done)
+        Ok(Landed { done, hashes })
     }
 
     /// Replaces state and feeds by a snapshot on disk.
@@ -111,7 +124,12 @@ impl Machine {
     /// [`Fault`]: the replica must stop.
     pub fn install(&self, snapshots: &Snapshots, place: Place) -> Result<Manifest, Fault> {
         let manifest = snapshots.verify(place)?;
-        let state = State::restore(read_chunks(&snapshots.read(place, STATE_FILE)?)?)?;
+        let mut chunks = ReadChunks::new(snapshots.file(place, STATE_FILE)?);
+        let restored = State::restore(&mut chunks);
+        if let Some(error) = chunks.error {
+            return Err(StorageFault::Corrupt(format!("chunk {} of a snapshot: {error}", chunks.number)).into());
+        }
+        let state = restored?;
         let has = |name: &str| manifest.files.iter().any(|file| file.name == name);
         self.outbox.install(state.feed_heads(), |destination| {
             let name = feed_file(destination);
@@ -123,7 +141,7 @@ impl Machine {
 
     /// What a snapshot is written from, on another thread: shares the state, and keeps feeds from being deleted.
     #[must_use]
-    pub fn begin_snapshot(&self, identity: Identity, place: Place, members: &ConfState) -> SnapshotJob {
+    pub fn begin_snapshot(&self, identity: Identity, place: Place, members: &Members) -> SnapshotJob {
         SnapshotJob {
             snapshot: self.state.read().snapshot(),
             outbox: self.outbox.clone(),
@@ -134,8 +152,11 @@ impl Machine {
                 incarnation: identity.incarnation,
                 index: place.index,
                 term: place.term,
-                voters: members.voters.clone(),
-                learners: members.learners.clone(),
+                voters: members.conf.voters.clone(),
+                learners: members.conf.learners.clone(),
+                voters_outgoing: members.conf.voters_outgoing.clone(),
+                learners_next: members.conf.learners_next.clone(),
+                directory: Manifest::members_of(&members.directory),
                 files: Vec::new(),
             },
         }
@@ -190,41 +211,63 @@ fn write_chunk(chunk: &SnapshotChunk, out: &mut dyn Write) -> std::io::Result<()
     out.write_all(bytes)
 }
 
-fn read_chunks(mut file: &[u8]) -> Result<Vec<SnapshotChunk>, StorageFault> {
-    let mut chunks = Vec::new();
-    while !file.is_empty() {
-        let chunk = read_chunk(&mut file)
-            .map_err(|error| StorageFault::Corrupt(format!("chunk {} of a snapshot: {error}", chunks.len())))?;
-        chunks.push(chunk);
-    }
-    Ok(chunks)
+/// A snapshot's chunks, read one after the other: the state is never in memory as bytes as a whole.
+struct ReadChunks {
+    file: std::io::BufReader<std::fs::File>,
+    number: u64,
+    /// Why it ended early.
+    error: Option<std::io::Error>,
 }
 
-fn read_chunk(file: &mut &[u8]) -> std::io::Result<SnapshotChunk> {
-    let name = read_part(file)?;
-    let mut version = [0; 4];
-    file.read_exact(&mut version)?;
-    let mut checksum = [0; 32];
-    file.read_exact(&mut checksum)?;
-    let bytes = read_part(file)?;
-    Ok(SnapshotChunk {
-        name: String::from_utf8(name).map_err(std::io::Error::other)?,
-        version: u32::from_be_bytes(version),
-        checksum,
-        bytes: bytes.into(),
-    })
+impl ReadChunks {
+    fn new(file: std::fs::File) -> Self {
+        Self { file: std::io::BufReader::with_capacity(256 << 10, file), number: 0, error: None }
+    }
+
+    fn read(&mut self) -> std::io::Result<Option<SnapshotChunk>> {
+        if self.file.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        let name = self.read_part()?;
+        let mut version = [0; 4];
+        self.file.read_exact(&mut version)?;
+        let mut checksum = [0; 32];
+        self.file.read_exact(&mut checksum)?;
+        let bytes = self.read_part()?;
+        self.number += 1;
+        Ok(Some(SnapshotChunk {
+            name: String::from_utf8(name).map_err(std::io::Error::other)?,
+            version: u32::from_be_bytes(version),
+            checksum,
+            bytes: bytes.into(),
+        }))
+    }
+
+    fn read_part(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.file.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > MAX_CHUNK_BYTES {
+            return Err(std::io::Error::other("a length is beyond what a chunk holds"));
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
 }
 
-fn read_part(file: &mut &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut length = [0; 4];
-    file.read_exact(&mut length)?;
-    let length = u32::from_be_bytes(length) as usize;
-    if length > MAX_CHUNK_BYTES || length > file.len() {
-        return Err(std::io::Error::other("a length is beyond the file"));
+impl Iterator for ReadChunks {
+    type Item = SnapshotChunk;
+
+    fn next(&mut self) -> Option<SnapshotChunk> {
+        match self.read() {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
+        }
     }
-    let mut bytes = vec![0; length];
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// What apply noticed, for people. Every replica says it: each has its own log.

@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::driver::{self, Control, Driver, DriverOptions, SnapshotPolicy};
+use crate::driver::{self, Beginning, Control, Driver, DriverOptions, SnapshotPolicy};
+use crate::exchange;
 use crate::fault::Fault;
 use crate::grpc;
 use crate::storage::identity::{FORMAT, Identity};
@@ -42,12 +43,17 @@ pub async fn run(
         Identity { format: FORMAT, group: config.group, incarnation: INCARNATION, replica_id: config.replica_id };
     let mut voters: Vec<u64> = config.replicas.iter().map(|replica| replica.id).collect();
     voters.sort_unstable();
+    if config.join {
+        // It learns who votes from the group.
+        voters.clear();
+    }
+    let beginning = Beginning { voters, addresses: config.addresses() };
     let data_dir = config.data_dir.clone();
-    let mut opened = tokio::task::spawn_blocking(move || driver::open(&data_dir, identity, &voters, life())).await??;
+    let mut opened =
+        tokio::task::spawn_blocking(move || driver::open(&data_dir, identity, &beginning, life())).await??;
     opened.settings.election_ticks = config.election_ticks;
 
-    let others = config.replicas.iter().filter(|replica| replica.id != config.replica_id);
-    let (peers, queues) = GrpcPeers::new(others.map(|replica| replica.id));
+    let (peers, queues) = GrpcPeers::new(config.replica_id);
     let options = DriverOptions {
         tick: Duration::from_millis(config.tick_ms),
         snapshots: SnapshotPolicy {
@@ -68,15 +74,11 @@ pub async fn run(
         })
         .map_err(Fault::Thread)?;
 
-    let addresses = config.addresses();
     let dialer = Dialer::new(security.clone());
-    for queue in queues {
-        if let Some(address) = addresses.get(&queue.peer) {
-            transport::spawn(queue, address.clone(), dialer.clone(), handle.clone());
-        }
-    }
+    tokio::spawn(transport::serve_queues(queues, dialer.clone(), handle.clone()));
     let (down, shutdown) = watch::channel(false);
-    let context = grpc::Context::new(handle.clone(), security.clone(), addresses, shutdown);
+    tokio::spawn(exchange::run(handle.clone(), dialer, shutdown.clone()));
+    let context = grpc::Context::new(handle.clone(), security.clone(), shutdown);
     tokio::spawn(grpc::report_acknowledgements(context.clone()));
     let (routes, names) = grpc::routes(&context);
     let listen = listener.local_addr()?;

@@ -5,20 +5,26 @@
 //! that heartbeats don't wait behind them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use stockmesh_proto::raft::v1::raft_service_client::RaftServiceClient;
-use stockmesh_proto::raft::v1::{SendRequest, SendSnapshotRequest};
+use stockmesh_proto::raft::v1::replica_service_client::ReplicaServiceClient;
+use stockmesh_proto::raft::v1::{
+    GetSnapshotProgressRequest, GetSnapshotProgressResponse, SendRequest, SendSnapshotRequest,
+};
 use stockmesh_service::Dialer;
+use stockmesh_service::status::known_reason;
+use stockmesh_types::Reason;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 use crate::driver::{Control, Handle, Peers};
+use crate::replica::members::{MAX_MEMBERS, Members};
 use crate::storage::snapshots::{MANIFEST, Place, Snapshots};
 
 /// Messages that wait for one peer; one more is dropped.
@@ -37,6 +43,8 @@ pub(crate) const MAX_RAFT_BYTES: usize = 16 << 20;
 const PIECE_BYTES: usize = 256 << 10;
 /// Patience with a peer that accepts and stays silent, or takes nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest that one piece of a snapshot may wait to be taken.
+const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest that storing a snapshot may take at the other side, after its last piece.
 const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(120);
 /// Bounds of the wait before a lost peer is dialled again.
@@ -49,28 +57,35 @@ struct Queues {
 
 /// The driver's end: hands messages to the peers' queues.
 pub struct GrpcPeers {
+    me: u64,
     queues: BTreeMap<u64, Queues>,
+    opened: mpsc::Sender<PeerQueue>,
 }
 
 /// The other end of one peer's queues.
 pub struct PeerQueue {
     /// Raft id.
-    pub peer: u64,
+    peer: u64,
+    /// host:port.
+    address: String,
     messages: mpsc::Receiver<Message>,
     snapshots: mpsc::Receiver<Message>,
 }
 
 impl GrpcPeers {
-    /// Queues to these peers.
-    pub fn new(peers: impl Iterator<Item = u64>) -> (Self, Vec<PeerQueue>) {
-        let (mut queues, mut ends) = (BTreeMap::new(), Vec::new());
-        for peer in peers {
-            let (message_sender, messages) = mpsc::channel(PEER_QUEUE);
-            let (snapshot_sender, snapshots) = mpsc::channel(SNAPSHOT_QUEUE);
-            queues.insert(peer, Queues { messages: message_sender, snapshots: snapshot_sender });
-            ends.push(PeerQueue { peer, messages, snapshots });
-        }
-        (Self { queues }, ends)
+    /// Without peers yet: the driver names them. What it opens is to be served by [`serve_queues`].
+    #[must_use]
+    pub fn new(me: u64) -> (Self, mpsc::Receiver<PeerQueue>) {
+        let (opened, queues) = mpsc::channel(MAX_MEMBERS);
+        (Self { me, queues: BTreeMap::new(), opened }, queues)
+    }
+}
+
+/// Serves the queues that the driver opens, until it is gone.
+pub async fn serve_queues(mut opened: mpsc::Receiver<PeerQueue>, dialer: Dialer, handle: Handle) {
+    while let Some(PeerQueue { peer, address, messages, snapshots }) = opened.recv().await {
+        tokio::spawn(send_messages(peer, address.clone(), dialer.clone(), handle.clone(), messages));
+        tokio::spawn(send_snapshots(peer, address, dialer.clone(), handle.clone(), snapshots));
     }
 }
 
@@ -83,13 +98,23 @@ impl Peers for GrpcPeers {
             queues.messages.try_send(message).is_ok()
         }
     }
-}
 
-/// Serves one peer's queues until the driver is gone.
-pub fn spawn(queue: PeerQueue, address: String, dialer: Dialer, handle: Handle) {
-    let PeerQueue { peer, messages, snapshots } = queue;
-    tokio::spawn(send_messages(peer, address.clone(), dialer.clone(), handle.clone(), messages));
-    tokio::spawn(send_snapshots(peer, address, dialer, handle, snapshots));
+    fn members(&mut self, members: &Members) {
+        // The senders of a queue being dropped ends the tasks that serve it.
+        self.queues.retain(|peer, _| members.contains(*peer));
+        for (peer, address) in members.addresses().filter(|(peer, _)| *peer != self.me) {
+            if self.queues.contains_key(&peer) {
+                continue;
+            }
+            let (message_sender, messages) = mpsc::channel(PEER_QUEUE);
+            let (snapshot_sender, snapshots) = mpsc::channel(SNAPSHOT_QUEUE);
+            let queue = PeerQueue { peer, address: address.to_owned(), messages, snapshots };
+            // Full only while the process goes down: a group has fewer members than the queue has places.
+            if self.opened.try_send(queue).is_ok() {
+                self.queues.insert(peer, Queues { messages: message_sender, snapshots: snapshot_sender });
+            }
+        }
+    }
 }
 
 fn client(channel: Channel) -> RaftServiceClient<Channel> {
@@ -104,12 +129,10 @@ async fn send_messages(peer: u64, address: String, dialer: Dialer, handle: Handl
         // There is room: it is the first one.
         let _ = requests.send(batch(&handle, first, &mut queue)).await;
         let session = async {
-            let channel = dialer.channel(&address).map_err(|error| error.to_string())?;
+            let channel = dialer.channel(&address).map_err(|error| Lost::from(error.to_string()))?;
             let opened = timeout(PATIENCE, client(channel).send(ReceiverStream::new(outgoing))).await;
-            let mut answers = opened
-                .map_err(|_| "no answer".to_owned())?
-                .map_err(|status| stockmesh_service::status::explain(&status))?
-                .into_inner();
+            let mut answers =
+                opened.map_err(|_| Lost::from("no answer"))?.map_err(|status| Lost::of(&status))?.into_inner();
             if !reachable {
                 tracing::info!(peer, address, "replica reachable again");
             }
@@ -118,8 +141,8 @@ async fn send_messages(peer: u64, address: String, dialer: Dialer, handle: Handl
                 tokio::select! {
                     ended = answers.message() => {
                         return Err(ended.err().map_or_else(
-                            || "the other side ended the stream".to_owned(),
-                            |status| stockmesh_service::status::explain(&status),
+                            || Lost::from("the other side ended the stream"),
+                            |status| Lost::of(&status),
                         ));
                     }
                     next = queue.recv() => {
@@ -127,15 +150,19 @@ async fn send_messages(peer: u64, address: String, dialer: Dialer, handle: Handl
                         let request = batch(&handle, next, &mut queue);
                         match timeout(PATIENCE, requests.send(request)).await {
                             Ok(Ok(())) => {}
-                            Ok(Err(_)) => return Err("the stream broke".to_owned()),
-                            Err(_) => return Err("it takes nothing".to_owned()),
+                            Ok(Err(_)) => return Err(Lost::from("the stream broke")),
+                            Err(_) => return Err(Lost::from("it takes nothing")),
                         }
                     }
                 }
             }
         };
-        let ended: Result<(), String> = session.await;
-        let Err(error) = ended else { return };
+        let ended: Result<(), Lost> = session.await;
+        let Err(Lost { error, refused }) = ended else { return };
+        if refused {
+            handle.tell(Control::Refused { peer, why: error }).await;
+            return;
+        }
         if reachable {
             reachable = false;
             tracing::info!(peer, address, error, "replica not reachable; dialling on");
@@ -148,6 +175,30 @@ async fn send_messages(peer: u64, address: String, dialer: Dialer, handle: Handl
     }
 }
 
+/// Why a stream ended.
+struct Lost {
+    error: String,
+    /// The peer has proof that this replica must not go on.
+    refused: bool,
+}
+
+impl Lost {
+    fn of(status: &tonic::Status) -> Self {
+        Self { error: stockmesh_service::status::explain(status), refused: is_expelled(status) }
+    }
+}
+
+impl<T: Into<String>> From<T> for Lost {
+    fn from(error: T) -> Self {
+        Self { error: error.into(), refused: false }
+    }
+}
+
+/// True when a peer says that this replica's disk or id is not a member's.
+pub(crate) fn is_expelled(status: &tonic::Status) -> bool {
+    matches!(known_reason(status), Some(Reason::StoreReplaced | Reason::MemberRemoved))
+}
+
 /// The first message and those that wait behind it.
 fn batch(handle: &Handle, first: Message, queue: &mut mpsc::Receiver<Message>) -> SendRequest {
     let identity = handle.identity();
@@ -156,7 +207,7 @@ fn batch(handle: &Handle, first: Message, queue: &mut mpsc::Receiver<Message>) -
         incarnation: identity.incarnation,
         from_replica: identity.replica_id,
         messages: Vec::new(),
-        store_id: Vec::new(),
+        store_id: handle.store().to_vec(),
     };
     let (mut next, mut bytes) = (Some(first), 0);
     while let Some(message) = next {
@@ -198,12 +249,16 @@ async fn send_snapshot(address: &str, dialer: &Dialer, handle: &Handle, message:
         incarnation: identity.incarnation,
         from_replica: identity.replica_id,
         message: message.write_to_bytes().map_err(|error| error.to_string())?,
+        store_id: handle.store().to_vec(),
         ..SendSnapshotRequest::default()
     };
+    let channel = dialer.channel(address).map_err(|error| error.to_string())?;
+    let there = progress(handle, channel.clone(), place).await;
+    let first = SendSnapshotRequest { resumes: there.is_some(), ..first };
     let (requests, outgoing) = mpsc::channel(STREAM_QUEUE);
     let snapshots = handle.snapshots().clone();
-    let reader = tokio::task::spawn_blocking(move || read_pieces(&snapshots, place, first, &requests));
-    let channel = dialer.channel(address).map_err(|error| error.to_string())?;
+    let there = there.unwrap_or_default();
+    let reader = tokio::task::spawn_blocking(move || read_pieces(&snapshots, place, first, &there, &requests));
     let explain = |status: tonic::Status| stockmesh_service::status::explain(&status);
     let opened = timeout(PATIENCE, client(channel).send_snapshot(ReceiverStream::new(outgoing))).await;
     let mut answers = opened.map_err(|_| "no answer".to_owned())?.map_err(explain)?.into_inner();
@@ -216,21 +271,44 @@ async fn send_snapshot(address: &str, dialer: &Dialer, handle: &Handle, message:
     answer.map_err(|why| read.err().map_or(why.clone(), |broke| format!("{broke}: {why}"))).map(|_| ())
 }
 
+/// What the other side has of the snapshot already; `None` when it can't say, as replicas of the first release can't.
+async fn progress(handle: &Handle, channel: Channel, place: Place) -> Option<GetSnapshotProgressResponse> {
+    let identity = handle.identity();
+    let request = GetSnapshotProgressRequest {
+        group: identity.group,
+        incarnation: identity.incarnation,
+        from_replica: identity.replica_id,
+        index: place.index,
+        term: place.term,
+    };
+    let answer = timeout(PATIENCE, ReplicaServiceClient::new(channel).get_snapshot_progress(request)).await;
+    answer.ok()?.ok().map(tonic::Response::into_inner)
+}
+
 /// Reads a snapshot's files, the manifest first. Runs on a blocking thread: the queue makes it wait for the network.
 fn read_pieces(
     snapshots: &Snapshots,
     place: Place,
     first: SendSnapshotRequest,
+    there: &GetSnapshotProgressResponse,
     requests: &mpsc::Sender<SendSnapshotRequest>,
 ) -> Result<(), String> {
     let wrong = |error: crate::storage::StorageFault| error.to_string();
-    let send = |request| requests.blocking_send(request).map_err(|_| "the stream broke".to_owned());
+    let runtime = tokio::runtime::Handle::current();
+    let send = |request| match runtime.block_on(timeout(PIECE_PATIENCE, requests.send(request))) {
+        Ok(sent) => sent.map_err(|_| "the stream broke".to_owned()),
+        Err(_) => Err("it takes nothing".to_owned()),
+    };
     let (group, incarnation, from_replica) = (first.group, first.incarnation, first.from_replica);
     send(first)?;
+    if there.complete {
+        return Ok(());
+    }
     let manifest = snapshots.manifest(place).map_err(wrong)?;
     for name in std::iter::once(MANIFEST).chain(manifest.files.iter().map(|file| file.name.as_str())) {
         let mut file = snapshots.file(place, name).map_err(wrong)?;
-        let mut offset = 0;
+        let mut offset = there.files.iter().find(|file| file.name == *name).map_or(0, |file| file.bytes);
+        file.seek(SeekFrom::Start(offset)).map_err(|error| error.to_string())?;
         loop {
             let mut piece = Vec::with_capacity(PIECE_BYTES);
             Read::by_ref(&mut file)

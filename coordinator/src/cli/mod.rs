@@ -4,6 +4,7 @@
 
 mod json;
 mod master;
+mod members;
 mod order_file;
 mod orders;
 mod serve;

@@ -23,6 +23,7 @@ use crate::serve::{Stop, run as run_replica};
   # election_ticks = 8
   # snapshot_every_entries = 10000 # or snapshot_every_mib = 64, whichever comes first
   # log_keep_entries = 2000
+  # join = true                    # a new replica of a group that runs: see `cluster member --help`
   [[replicas]]
   id = 1
   address = \"127.0.0.1:7101\"
@@ -37,7 +38,8 @@ use crate::serve::{Stop, run as run_replica};
   cert = \"certs/coordinator-1.pem\"
   key = \"certs/coordinator-1-key.pem\"
 
-A replica whose folder was lost must not come back under its old id: it would forget its votes.")]
+A replica whose folder was lost must not come back under its old id, because it forgot its votes: the others refuse it, and
+it stops. `cluster member --help` says how to replace it.")]
 pub(super) struct ServeArgs {
     /// Configuration file (see below)
     #[arg(long, value_name = "FILE")]

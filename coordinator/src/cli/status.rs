@@ -60,6 +60,21 @@ pub(super) enum RightsCommand {
 pub(super) enum ClusterCommand {
     /// Every address given, as it sees the group: leader, term, log, state
     Status,
+    /// Members of the group: who votes, who learns, who was removed
+    #[command(subcommand)]
+    Member(super::members::MemberCommand),
+    /// Let another voter lead: before its machine goes down, or because its clock is off
+    Transfer {
+        /// Replica id of the voter; none: the one that has most of the log
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        to: u64,
+    },
+    /// Allow what this release brought, once every replica runs it. There is no way back
+    RaiseLevel {
+        /// Feature level; none: the highest that all members speak
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        level: u32,
+    },
 }
 
 pub(super) async fn run_atp(asking: &Asking, command: AtpCommand) -> Result<(), CliError> {
@@ -131,7 +146,15 @@ fn cells_table(cells: &[Cell]) -> Table {
 }
 
 pub(super) async fn run_cluster(asking: &Asking, command: ClusterCommand) -> Result<(), CliError> {
-    let ClusterCommand::Status = command;
+    match command {
+        ClusterCommand::Status => cluster_status(asking).await,
+        ClusterCommand::Member(command) => super::members::run(asking, command).await,
+        ClusterCommand::Transfer { to } => super::members::transfer(asking, to).await,
+        ClusterCommand::RaiseLevel { level } => super::members::raise_level(asking, level).await,
+    }
+}
+
+async fn cluster_status(asking: &Asking) -> Result<(), CliError> {
     let mut table = Table::new(&[
         "address",
         "replica",

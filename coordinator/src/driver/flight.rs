@@ -72,11 +72,16 @@ pub(super) struct Flight {
     in_flight: usize,
     /// The group's feature level; 0 before its first command.
     level: u32,
+    /// Refused, and not asked to be confirmed yet.
+    refusals: Vec<(Reply, Reject)>,
+    /// By ticket of the read that confirms them.
+    confirming: BTreeMap<u64, Vec<(Reply, Reject)>>,
 }
 
 impl Flight {
     pub(super) fn has_room(&self) -> bool {
-        self.in_flight + self.waiters.len() < MAX_IN_FLIGHT
+        let refused: usize = self.confirming.values().map(Vec::len).sum();
+        self.in_flight + self.waiters.len() + refused + self.refusals.len() < MAX_IN_FLIGHT
     }
 
     /// The gathered entry is as large as it may be: propose it before gathering more.
@@ -121,8 +126,38 @@ impl Flight {
                     .map(|order_id| Answer::OrderPlaced { order_id, already_placed: true });
                 answer(reply, placed);
             }
-            Err(reject) => answer(reply, Err(reject)),
+            Err(reject) => self.refusals.push((reply, reject)),
         }
+    }
+
+    /// Refusals that wait to be confirmed: a refusal decided on the state of a leader that was deposed without knowing it
+    /// could be wrong, and is final to its caller. `ticket` is a read that was asked for after they were decided: when it may
+    /// be answered, this replica led at that moment, and its state was the latest.
+    pub(super) fn confirm_refusals(&mut self, ticket: impl FnOnce() -> u64) {
+        if !self.refusals.is_empty() {
+            self.confirming.insert(ticket(), std::mem::take(&mut self.refusals));
+        }
+    }
+
+    /// The read may be answered.
+    pub(super) fn confirmed(&mut self, ticket: u64) {
+        for (reply, reject) in self.confirming.remove(&ticket).unwrap_or_default() {
+            answer(reply, Err(reject));
+        }
+    }
+
+    /// Leadership is lost: what was refused and not confirmed may be wrong. Nothing was done. Gives the reads that nobody
+    /// waits for any more.
+    pub(super) fn deposed(&mut self) -> Vec<u64> {
+        let confirming = std::mem::take(&mut self.confirming);
+        let tickets = confirming.keys().copied().collect();
+        let waiting = confirming.into_values().flatten().chain(std::mem::take(&mut self.refusals));
+        let reject =
+            Reject::new(Reason::NotLeader, "leadership was lost before this could be decided: ask the new leader");
+        for (reply, _) in waiting {
+            answer(reply, Err(reject.clone()));
+        }
+        tickets
     }
 
     /// Gathers the next step of work that goes on by itself; false when there is none now.
@@ -223,10 +258,7 @@ impl Flight {
 
     /// Leadership was lost while these were in flight: what came of them is not known here.
     pub(super) fn unknown(&mut self, numbers: &[u64]) {
-        let reject = Reject::new(
-            Reason::OutcomeUnknown,
-            "leadership was lost while this was in flight: it may or may not have been done; repeat it with the same id",
-        );
+        let reject = outcome_unknown();
         for number in numbers {
             self.overlay.remove(*number);
             let waiters = self.proposed.remove(number).unwrap_or_default();
@@ -248,6 +280,13 @@ impl Waiter {
             Self::Backlog | Self::Initialize => {}
         }
     }
+}
+
+pub(super) fn outcome_unknown() -> Reject {
+    Reject::new(
+        Reason::OutcomeUnknown,
+        "leadership was lost while this was in flight: it may or may not have been done; repeat it with the same id",
+    )
 }
 
 /// A caller that has gone away is told nothing; its command stands.

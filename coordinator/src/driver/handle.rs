@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raft::eraftpb::Message;
 use stockmesh_coordinator_core::Answer;
@@ -15,6 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::fault::Fault;
 use crate::machine::SharedState;
 use crate::outbox::Outbox;
+use crate::replica::clock::Reading;
+use crate::replica::hashes::Digest;
+use crate::replica::members::{Change, Members, StoreId};
 use crate::storage::identity::Identity;
 use crate::storage::snapshots::{Manifest, Place, Snapshots};
 
@@ -52,6 +55,73 @@ pub enum Request {
     Command(Box<Command>, Reply),
     /// Say when everything that is committed now has been applied here.
     Read(oneshot::Sender<()>),
+    /// Change the members, or who leads.
+    Members(MemberCommand, oneshot::Sender<Result<(), Reject>>),
+}
+
+/// What members are asked to do.
+#[derive(Clone, Debug)]
+pub enum MemberCommand {
+    /// Change them.
+    Change(Change),
+    /// Let this voter lead; 0: the one that has most of the log.
+    Transfer(u64),
+}
+
+/// What a peer told of itself.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Who.
+    pub peer: u64,
+    /// Its disk.
+    pub store: StoreId,
+    /// Highest feature level that it speaks.
+    pub feature_level: u32,
+    /// Digests of its state, by index.
+    pub hashes: Vec<(u64, Digest)>,
+    /// Its wall clock, and ours before and after it was asked.
+    pub clock: Option<(i64, Reading, Reading)>,
+}
+
+/// The clocks of this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    pub(super) wall: fn() -> i64,
+    pub(super) started: Instant,
+}
+
+impl Clock {
+    /// Both clocks now.
+    #[must_use]
+    pub fn now(&self) -> Reading {
+        // A process does not run for 292 million years.
+        let monotonic_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Reading { wall_ms: (self.wall)(), monotonic_ms }
+    }
+}
+
+/// What is known of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerView {
+    /// Highest feature level that it speaks; 0: not heard of.
+    pub feature_level: u32,
+    /// Its clock minus ours, when it was compared lately.
+    pub clock_offset_ms: Option<i64>,
+    /// Log index up to which it has everything, when this replica leads.
+    pub matched: Option<u64>,
+}
+
+/// What transport, exchange and lists of members look at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Board {
+    /// The members.
+    pub members: Members,
+    /// Digests of this replica's state, latest first.
+    pub hashes: Vec<(u64, Digest)>,
+    /// What is known of the members.
+    pub peers: BTreeMap<u64, PeerView>,
+    /// This replica's clock may stamp the log.
+    pub may_stamp: bool,
 }
 
 /// What transport and snapshot writers tell the driver.
@@ -73,6 +143,15 @@ pub enum Control {
         place: Place,
         /// Its manifest, or why not.
         taken: Result<Manifest, Fault>,
+    },
+    /// A peer told of itself.
+    Heard(Heard),
+    /// A peer has proof that this replica must not go on.
+    Refused {
+        /// Who.
+        peer: u64,
+        /// Why, in its words.
+        why: String,
     },
     /// Hand leadership over and stop.
     Shutdown,
@@ -110,6 +189,9 @@ pub struct Handle {
     pub(super) snapshots: Snapshots,
     /// Latest position of each consumer that pulls here, not logged yet.
     pub(super) acknowledged: Arc<Mutex<BTreeMap<String, Head>>>,
+    pub(super) store: StoreId,
+    pub(super) board: watch::Receiver<Arc<Board>>,
+    pub(super) clock: Clock,
 }
 
 impl Handle {
@@ -117,6 +199,34 @@ impl Handle {
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
+    }
+
+    /// Identity of this replica's disk.
+    #[must_use]
+    pub fn store(&self) -> StoreId {
+        self.store
+    }
+
+    /// The members, and what is known of them.
+    #[must_use]
+    pub fn board(&self) -> Arc<Board> {
+        self.board.borrow().clone()
+    }
+
+    /// Both clocks of this process.
+    #[must_use]
+    pub fn reading(&self) -> Reading {
+        self.clock.now()
+    }
+
+    /// Changes the members, or who leads.
+    ///
+    /// # Errors
+    /// Whatever the members say against it; `NOT_LEADER`, `OVERLOADED`, `OUTCOME_UNKNOWN`, `SHUTTING_DOWN`.
+    pub async fn members(&self, command: MemberCommand) -> Result<(), Reject> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Members(command, reply))?;
+        answer.await.map_err(|_| shutting_down())?
     }
 
     /// What this replica is doing.

@@ -12,8 +12,10 @@
 mod effects;
 mod flight;
 mod handle;
+mod members;
 mod open;
 mod snapshotting;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,19 +28,23 @@ use stockmesh_types::{Principal, PrincipalKind, Reason, Reject};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
-pub use handle::{Control, Handle, NodeStatus, OrderRequest, Request};
-pub use open::{Opened, open};
+pub use handle::{Board, Control, Handle, Heard, MemberCommand, NodeStatus, OrderRequest, PeerView, Request};
+pub use open::{Beginning, Opened, open};
 
 use crate::fault::Fault;
 use crate::machine::Machine;
+use crate::replica::members::{Members, StoreId};
 use crate::replica::{ProposeError, Replica};
 use crate::storage::identity::Identity;
 use crate::storage::log::DiskLog;
-use crate::storage::snapshots::{Place, Snapshots};
+use crate::storage::snapshots::{Hold, Place, Snapshots};
 use flight::{Flight, Undecided};
+use watched::Watched;
 
 /// Messages taken in one go before the replica gets its turn.
 const MESSAGES_AT_ONCE: usize = 1_024;
+/// How long the log is kept from a snapshot's place on for a peer that has got it and has not gone on yet.
+const CATCH_UP_TICKS: u32 = 600;
 /// Promises that one step of the backlog may make.
 const BACKLOG_BUDGET: usize = 64;
 
@@ -46,6 +52,9 @@ const BACKLOG_BUDGET: usize = 64;
 pub trait Peers: Send {
     /// Hands a message over without waiting. False: it was dropped, because the peer's queue is full.
     fn send(&mut self, message: Message) -> bool;
+
+    /// The members are these now: queues of others are closed, new ones are opened.
+    fn members(&mut self, members: &Members);
 }
 
 /// When snapshots are taken, and what stays of the log behind them.
@@ -75,6 +84,7 @@ pub struct DriverOptions {
 /// The driver. See the module.
 pub struct Driver<P: Peers> {
     identity: Identity,
+    store: StoreId,
     options: DriverOptions,
     replica: Replica<DiskLog>,
     log: DiskLog,
@@ -85,6 +95,10 @@ pub struct Driver<P: Peers> {
     reads: BTreeMap<u64, oneshot::Sender<()>>,
     next_read: u64,
     again: Vec<Undecided>,
+    /// Changes of members that somebody waits for, by number of their proposal. Raft lets one be under way at a time.
+    changing: BTreeMap<u64, oneshot::Sender<Result<(), Reject>>>,
+    /// Clocks, hashes, and what else is heard of the others.
+    watched: Watched,
     status: watch::Sender<NodeStatus>,
     control: mpsc::WeakSender<Control>,
     led: bool,
@@ -95,6 +109,8 @@ pub struct Driver<P: Peers> {
     last_snapshot: Place,
     applied_bytes: u64,
     snapshotting: bool,
+    /// Snapshots under way to peers, and ticks that are left to those that arrived until the peer has gone on from there.
+    transfers: BTreeMap<u64, (Hold, Option<u32>)>,
     leaving: Option<u32>,
     purge: Option<std::thread::JoinHandle<()>>,
 }
@@ -118,6 +134,7 @@ impl<P: Peers> Driver<P> {
         let (message_sender, messages) = mpsc::channel(handle::MESSAGE_QUEUE);
         let (control_sender, control) = mpsc::channel(handle::CONTROL_QUEUE);
         let (status, status_receiver) = watch::channel(NodeStatus::default());
+        let (watched, board) = Watched::new(replica.members(), options.clock);
         let handle = Handle {
             identity,
             requests: request_sender,
@@ -128,9 +145,13 @@ impl<P: Peers> Driver<P> {
             outbox: machine.outbox().clone(),
             snapshots: snapshots.clone(),
             acknowledged: Arc::default(),
+            store: settings.store,
+            board,
+            clock: watched.clock(),
         };
         let driver = Self {
             identity,
+            store: settings.store,
             options,
             replica,
             log,
@@ -141,6 +162,8 @@ impl<P: Peers> Driver<P> {
             reads: BTreeMap::new(),
             next_read: 1,
             again: Vec::new(),
+            changing: BTreeMap::new(),
+            watched,
             status,
             control: control_sender.downgrade(),
             led: false,
@@ -150,6 +173,7 @@ impl<P: Peers> Driver<P> {
             last_snapshot: snapshot,
             applied_bytes: 0,
             snapshotting: false,
+            transfers: BTreeMap::new(),
             leaving: None,
             purge: None,
         };
@@ -176,6 +200,7 @@ impl<P: Peers> Driver<P> {
         let mut ticker = tokio::time::interval(self.options.tick);
         // After a stall, time goes on from where it was: a burst of ticks would start an election for nothing.
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.peers.members(self.replica.members());
         self.turns()?;
         self.publish();
         loop {
@@ -184,7 +209,7 @@ impl<P: Peers> Driver<P> {
                 biased;
                 _ = ticker.tick() => ticked = true,
                 Some(control) = inbox.control.recv() => self.control(control)?,
-                Some(message) = inbox.messages.recv() => self.replica.step(message),
+                Some(message) = inbox.messages.recv() => self.step(message),
                 Some(request) = inbox.requests.recv(), if self.flight.has_room() => self.request(request),
                 else => return Ok(()),
             }
@@ -194,11 +219,12 @@ impl<P: Peers> Driver<P> {
             // Before the tick: heartbeats that came during a stall must count before time does.
             for _ in 0..MESSAGES_AT_ONCE {
                 let Ok(message) = inbox.messages.try_recv() else { break };
-                self.replica.step(message);
+                self.step(message);
             }
             if ticked {
-                self.tick();
+                self.tick()?;
             }
+            self.judge_clock();
             self.flight.allow(self.machine.state().read().feature_level());
             for undecided in std::mem::take(&mut self.again) {
                 self.order(undecided);
@@ -208,6 +234,13 @@ impl<P: Peers> Driver<P> {
             {
                 self.request(request);
             }
+            let (replica, next_read) = (&mut self.replica, &mut self.next_read);
+            self.flight.confirm_refusals(|| {
+                let ticket = *next_read;
+                *next_read += 1;
+                replica.read(ticket);
+                ticket
+            });
             self.backlog();
             self.propose();
             self.turns()?;
@@ -219,7 +252,14 @@ impl<P: Peers> Driver<P> {
         }
     }
 
-    fn tick(&mut self) {
+    fn step(&mut self, message: Message) {
+        let (from, kind) = (message.from, message.get_msg_type());
+        if let Err(malformed) = self.replica.step(message) {
+            tracing::error!(from, ?kind, %malformed, "refused a Raft message that can't be");
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Fault> {
         self.replica.tick();
         self.backlog_rests = false;
         let gone: Vec<u64> = self.reads.iter().filter(|(_, reply)| reply.is_closed()).map(|(id, _)| *id).collect();
@@ -230,7 +270,17 @@ impl<P: Peers> Driver<P> {
         if let Some(ticks) = &mut self.leaving {
             *ticks = ticks.saturating_sub(1);
         }
+        let replica = &self.replica;
+        self.transfers.retain(|peer, (hold, left)| match left {
+            None => true,
+            Some(ticks) => {
+                *ticks = ticks.saturating_sub(1);
+                *ticks > 0 && replica.matched(*peer).is_some_and(|matched| matched < hold.place().index)
+            }
+        });
         self.initialize();
+        self.meet();
+        self.watch()
     }
 
     fn control(&mut self, control: Control) -> Result<(), Fault> {
@@ -239,8 +289,15 @@ impl<P: Peers> Driver<P> {
             Control::SnapshotSent { peer, arrived } => {
                 tracing::info!(peer, arrived, "sending a snapshot ended");
                 self.replica.report_snapshot(peer, arrived);
+                if !arrived {
+                    self.transfers.remove(&peer);
+                } else if let Some((_, left)) = self.transfers.get_mut(&peer) {
+                    *left = Some(CATCH_UP_TICKS);
+                }
             }
-            Control::SnapshotReceived(message) => self.replica.step(*message),
+            Control::SnapshotReceived(message) => self.step(*message),
+            Control::Heard(heard) => self.heard(heard)?,
+            Control::Refused { peer, why } => return Err(Fault::Refused { peer, why }),
             Control::SnapshotTaken { place, taken } => self.snapshot_taken(place, taken)?,
             Control::Shutdown => {
                 let heir = self.replica.hand_over();
@@ -266,9 +323,10 @@ impl<P: Peers> Driver<P> {
                     self.propose_full();
                 } else {
                     // A caller that has gone away needs no answer.
-                    let _ = reply.send(Err(not_leader()));
+                    let _ = reply.send(Err(self.why_not()));
                 }
             }
+            Request::Members(command, reply) => self.change_members(command, reply),
             Request::Read(reply) => {
                 let ticket = self.next_read;
                 self.next_read += 1;
@@ -280,7 +338,7 @@ impl<P: Peers> Driver<P> {
 
     fn order(&mut self, undecided: Undecided) {
         if !self.takes_writes() {
-            undecided.refuse(not_leader());
+            undecided.refuse(self.why_not());
             return;
         }
         let now_ms = self.now_ms();
@@ -293,7 +351,18 @@ impl<P: Peers> Driver<P> {
     /// all. A refusal decided on less could be wrong, and refusals are final to their caller.
     fn takes_writes(&self) -> bool {
         let status = self.replica.status();
-        status.leads && self.replica.applied().1 == status.term && self.leaving.is_none()
+        status.leads && self.replica.applied().1 == status.term && self.leaving.is_none() && self.watched.may_stamp()
+    }
+
+    /// Why a write is not taken.
+    fn why_not(&self) -> Reject {
+        if self.replica.leads() && !self.watched.may_stamp() {
+            return Reject::new(
+                Reason::ClockOff,
+                "this leader's clock was not found right by a majority: repeat with the same id in a moment",
+            );
+        }
+        not_leader()
     }
 
     /// The first leader of a fresh group gives it its number, life and finance.

@@ -1,5 +1,6 @@
 //! Opening a replica's folder: the newest good snapshot, and the log to replay behind it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use raft::Storage;
@@ -8,10 +9,11 @@ use crate::fault::Fault;
 use crate::machine::Machine;
 use crate::outbox::Outbox;
 use crate::replica::Settings;
+use crate::replica::members::Directory;
 use crate::storage::StorageFault;
 use crate::storage::identity::{self, Identity};
 use crate::storage::log::DiskLog;
-use crate::storage::snapshots::{Place, Snapshots};
+use crate::storage::snapshots::{Manifest, Place, Snapshots, hex};
 
 /// An opened replica, its state as of the newest good snapshot. Replaying the log is the replica's first turn.
 pub struct Opened {
@@ -29,40 +31,45 @@ pub struct Opened {
     pub snapshot: Place,
 }
 
-/// Opens or makes `data_dir`. `life` differs from that of every earlier start; a fresh group begins with `voters`.
+/// What a folder begins with; one that has begun keeps its own.
+#[derive(Clone, Debug, Default)]
+pub struct Beginning {
+    /// Voters of a fresh group; none for a replica that joins one.
+    pub voters: Vec<u64>,
+    /// Addresses by Raft id, until the log names them.
+    pub addresses: BTreeMap<u64, String>,
+}
+
+/// Opens or makes `data_dir`. `life` differs from that of every earlier start.
 ///
 /// # Errors
 /// I/O, damage that no other copy on this disk mends, and a folder that is another replica's.
-pub fn open(data_dir: &Path, identity: Identity, voters: &[u64], life: u64) -> Result<Opened, Fault> {
-    identity::claim(data_dir, identity)?;
-    let log = DiskLog::open(&data_dir.join("log"), voters)?;
-    check_members(&log, voters)?;
+pub fn open(data_dir: &Path, identity: Identity, beginning: &Beginning, life: u64) -> Result<Opened, Fault> {
+    let store = identity::claim(data_dir, identity, identity::draw)?;
+    let log = DiskLog::open(&data_dir.join("log"), &beginning.voters)?;
     let snapshots = Snapshots::open(&data_dir.join("snapshots"))?;
     let machine = Machine::new(Outbox::open(&data_dir.join("outbox"))?);
-    let snapshot = load_newest(&log, &snapshots, &machine)?;
-    let settings = Settings::new(identity.replica_id, life, snapshot.index, snapshot.term);
-    let (commit, last) = (log.hard_state().commit, log.last_index()?);
-    tracing::info!(snapshot = snapshot.index, commit, last, "opened; replaying the log behind the snapshot");
+    let manifest = load_newest(&log, &snapshots, &machine)?;
+    let snapshot = manifest.as_ref().map_or(Place { index: 0, term: 0 }, Manifest::place);
+    let mut settings = Settings::new(identity.replica_id, life, snapshot.index, snapshot.term);
+    settings.store = store;
+    settings.directory = match &manifest {
+        Some(manifest) if !manifest.directory.is_empty() => manifest.directory()?,
+        // Of the first release, or none: addresses as configured.
+        _ => Directory::seeded(beginning.addresses.clone()),
+    };
+    let (commit, last) = (log.hard_state().commit, log.last_index().map_err(StorageFault::from)?);
+    tracing::info!(
+        snapshot = snapshot.index,
+        commit,
+        last,
+        store = hex(&store),
+        "opened; replaying the log behind the snapshot"
+    );
     Ok(Opened { identity, settings, log, machine, snapshots, snapshot })
 }
 
-/// The members that the log knows are those of the configuration: with others, two halves of a group could each think that
-/// they are all of it.
-fn check_members(log: &DiskLog, voters: &[u64]) -> Result<(), StorageFault> {
-    let mut known = log.members().voters;
-    let mut configured = voters.to_vec();
-    known.sort_unstable();
-    configured.sort_unstable();
-    if known == configured {
-        return Ok(());
-    }
-    Err(StorageFault::WrongIdentity(format!(
-        "this folder's log belongs to a group of replicas {known:?}, and [[replicas]] names {configured:?}: changing the \
-         members of a group is not in this release; put the configuration back, or begin a new group in empty folders"
-    )))
-}
-
-fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Result<Place, Fault> {
+fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Result<Option<Manifest>, Fault> {
     let (commit, before) = (log.hard_state().commit, log.before());
     for place in snapshots.list()? {
         // Beyond the committed index: received, and the crash came before the log took it over. Raft sends it again.
@@ -79,8 +86,9 @@ fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Resul
         }
         match machine.install(snapshots, place) {
             Ok(manifest) => {
-                log.offer_snapshot(manifest.metadata());
-                return Ok(place);
+                log.offer_snapshot(manifest.announcement()?);
+                log.stand_at(manifest.metadata().get_conf_state().clone());
+                return Ok(Some(manifest));
             }
             Err(Fault::Storage(fault)) => {
                 tracing::error!(index = place.index, %fault, "a snapshot is damaged; trying an older one");
@@ -89,7 +97,7 @@ fn load_newest(log: &DiskLog, snapshots: &Snapshots, machine: &Machine) -> Resul
         }
     }
     if before.0 == 0 {
-        return Ok(Place { index: 0, term: 0 });
+        return Ok(None);
     }
     Err(StorageFault::Corrupt(format!(
         "the log begins after {}, and no good snapshot reaches it: this replica can't restore its state; \
@@ -104,15 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_not_opened_with_other_members_than_its_log_knows() {
+    fn a_folder_that_has_begun_keeps_its_members_whatever_the_configuration_says() {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity { format: identity::FORMAT, group: 1, incarnation: 1, replica_id: 1 };
-        drop(open(dir.path(), identity, &[1], 1).unwrap());
-        let Err(Fault::Storage(StorageFault::WrongIdentity(message))) = open(dir.path(), identity, &[1, 2, 3], 2)
-        else {
-            panic!("a group of one was opened as a group of three");
-        };
-        assert!(message.contains("[1]") && message.contains("[1, 2, 3]"), "{message}");
-        drop(open(dir.path(), identity, &[1], 3).unwrap());
+        let beginning = |voters: &[u64]| Beginning { voters: voters.to_vec(), addresses: BTreeMap::new() };
+        let store = open(dir.path(), identity, &beginning(&[1]), 1).unwrap().settings.store;
+        let opened = open(dir.path(), identity, &beginning(&[1, 2, 3]), 2).unwrap();
+        assert_eq!(opened.log.initial_state().unwrap().conf_state.voters, vec![1]);
+        assert_eq!(opened.settings.store, store, "the disk is the same");
     }
 }

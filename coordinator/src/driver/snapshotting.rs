@@ -21,7 +21,7 @@ impl<P: Peers> Driver<P> {
         }
         let Some(control) = self.control.upgrade() else { return Ok(()) };
         let place = Place { index, term };
-        let job = self.machine.begin_snapshot(self.identity, place, &self.replica.members());
+        let job = self.machine.begin_snapshot(self.identity, place, self.replica.members());
         let snapshots = self.snapshots.clone();
         self.snapshotting = true;
         self.applied_bytes = 0;
@@ -45,9 +45,11 @@ impl<P: Peers> Driver<P> {
         }
         let manifest = taken?;
         let before = std::mem::replace(&mut self.last_snapshot, place);
-        self.log.offer_snapshot(manifest.metadata());
+        self.log.offer_snapshot(manifest.announcement()?);
         // Behind the snapshot only, which is synced, and so are the feeds up to it.
-        self.log.compact(place.index.saturating_sub(self.options.snapshots.keep_entries))?;
+        // A peer that is being sent an older one goes on from there, and would otherwise need this one as well, and so on.
+        let sent = self.transfers.values().map(|(hold, _)| hold.place().index).min().unwrap_or(place.index);
+        self.log.compact(place.index.saturating_sub(self.options.snapshots.keep_entries).min(sent))?;
         self.snapshots.remove_before(before)?;
         let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
         tracing::info!(index = place.index, bytes, files = manifest.files.len(), "took a snapshot");

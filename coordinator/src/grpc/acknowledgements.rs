@@ -61,8 +61,8 @@ async fn log(context: &Context, acknowledgements: &[FeedAcknowledgement]) -> boo
 
 async fn tell_leader(context: &Context, acknowledgements: &[FeedAcknowledgement]) -> bool {
     let (identity, leader) = (context.handle.identity(), context.handle.status().leader_id);
-    let Some(address) = context.addresses.get(&leader) else { return false };
-    let Ok(channel) = context.channel(leader, address) else { return false };
+    let Some(address) = context.address(leader) else { return false };
+    let Ok(channel) = context.channel(leader, &address) else { return false };
     let mut request = Request::new(ReportAcknowledgementsRequest {
         group: identity.group,
         incarnation: identity.incarnation,

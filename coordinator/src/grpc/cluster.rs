@@ -17,10 +17,15 @@ impl ClusterService for Cluster {
     ) -> Result<Response<GetClusterStatusResponse>, Status> {
         self.asked(&request, READERS)?;
         let (identity, status) = (self.handle.identity(), self.handle.status());
-        let replicas = self
-            .addresses
-            .iter()
-            .map(|(id, address)| Replica { replica_id: *id, address: address.clone(), voter: true })
+        let board = self.handle.board();
+        let replicas = board
+            .members
+            .addresses()
+            .map(|(id, address)| Replica {
+                replica_id: id,
+                address: address.to_owned(),
+                voter: board.members.is_voter(id),
+            })
             .collect();
         let state = self.handle.state().read();
         let counters = state.counters();

@@ -56,7 +56,7 @@ impl FeedService for Feeds {
     async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<Self::PushStream>, Status> {
         let caller = Caller::of(&request, &self.security).map_err(|reject| to_status(&reject))?;
         if !self.leads() {
-            return Err(not_leader(self.leader_address()));
+            return Err(not_leader(self.leader_address().as_deref()));
         }
         let authorize = move |feed: &FeedId| {
             if !feed.participant.starts_with("node/") || !feed.destination.is_empty() {

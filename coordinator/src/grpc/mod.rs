@@ -9,9 +9,11 @@ mod availability;
 mod catalog;
 mod cluster;
 mod feeds;
+mod members;
 mod network;
 mod orders;
 mod raft;
+mod replica;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -23,10 +25,12 @@ use stockmesh_coordinator_core::Answer;
 use stockmesh_proto::coordinator::v1::availability_service_server::{self, AvailabilityServiceServer};
 use stockmesh_proto::coordinator::v1::catalog_service_server::{self, CatalogServiceServer};
 use stockmesh_proto::coordinator::v1::cluster_service_server::{self, ClusterServiceServer};
+use stockmesh_proto::coordinator::v1::member_service_server::{self, MemberServiceServer};
 use stockmesh_proto::coordinator::v1::network_service_server::{self, NetworkServiceServer};
 use stockmesh_proto::coordinator::v1::order_service_server::{self, OrderServiceServer};
 use stockmesh_proto::feed::v1::feed_service_server::{self, FeedServiceServer};
 use stockmesh_proto::raft::v1::raft_service_server::{self, RaftServiceServer};
+use stockmesh_proto::raft::v1::replica_service_server::{self, ReplicaServiceServer};
 use stockmesh_proto::raft::v1::{Command, command};
 use stockmesh_service::principal::from_uri;
 use stockmesh_service::status::{explain, not_leader, reason_of, to_status};
@@ -68,8 +72,6 @@ pub struct Context {
     handle: Handle,
     security: Security,
     dialer: Dialer,
-    /// Addresses of all replicas, by Raft id.
-    addresses: BTreeMap<u64, String>,
     channels: Mutex<BTreeMap<u64, Channel>>,
     /// Turns true when the process goes down: streams end.
     shutdown: watch::Receiver<bool>,
@@ -83,16 +85,11 @@ struct Asked {
 }
 
 impl Context {
-    /// For a replica whose group has these addresses.
+    /// For the replica behind `handle`.
     #[must_use]
-    pub fn new(
-        handle: Handle,
-        security: Security,
-        addresses: BTreeMap<u64, String>,
-        shutdown: watch::Receiver<bool>,
-    ) -> Arc<Self> {
+    pub fn new(handle: Handle, security: Security, shutdown: watch::Receiver<bool>) -> Arc<Self> {
         let dialer = Dialer::new(security.clone());
-        Arc::new(Self { handle, security, dialer, addresses, channels: Mutex::default(), shutdown })
+        Arc::new(Self { handle, security, dialer, channels: Mutex::default(), shutdown })
     }
 
     /// Checks who asks. A coordinator replica may forward what another caller asked it.
@@ -126,13 +123,24 @@ impl Context {
         self.handle.status().leads
     }
 
-    fn leader_address(&self) -> Option<&str> {
-        self.addresses.get(&self.handle.status().leader_id).map(String::as_str)
+    /// Address of a member, or of one that was.
+    fn address(&self, replica: u64) -> Option<String> {
+        let board = self.handle.board();
+        let record = board.members.directory.get(replica)?;
+        (!record.address.is_empty()).then(|| record.address.clone())
+    }
+
+    fn leader_address(&self) -> Option<String> {
+        self.address(self.handle.status().leader_id)
     }
 
     /// The status for a reject; `NOT_LEADER` names the leader.
     fn refuse(&self, reject: &Reject) -> Status {
-        if reject.reason == Reason::NotLeader { not_leader(self.leader_address()) } else { to_status(reject) }
+        if reject.reason == Reason::NotLeader {
+            not_leader(self.leader_address().as_deref())
+        } else {
+            to_status(reject)
+        }
     }
 
     /// Waits until a leader is known, for as long as an election may take.
@@ -159,9 +167,9 @@ impl Context {
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
         let leader = self.handle.status().leader_id;
-        let address = self.addresses.get(&leader).filter(|_| leader != self.handle.identity().replica_id);
+        let address = self.address(leader).filter(|_| leader != self.handle.identity().replica_id);
         let (Some(address), false) = (address, asked.forwarded) else {
-            return Err(not_leader(self.leader_address()));
+            return Err(not_leader(self.leader_address().as_deref()));
         };
         let mut request = Request::new(message);
         let principal = MetadataValue::try_from(stockmesh_service::principal::uri_of(&asked.principal))
@@ -174,7 +182,7 @@ impl Context {
                 format!("the leader at {address} did not answer ({what}): repeat with the same id"),
             ))
         };
-        match tokio::time::timeout(FORWARD_PATIENCE, call(self.channel(leader, address)?, request)).await {
+        match tokio::time::timeout(FORWARD_PATIENCE, call(self.channel(leader, &address)?, request)).await {
             Ok(Ok(response)) => Ok(Response::new(response.into_inner())),
             // The leader's own words.
             Ok(Err(status)) if reason_of(&status).is_some() => {
@@ -247,6 +255,8 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         .add_service(limited!(NetworkServiceServer, network::Network(context.clone())))
         .add_service(limited!(AvailabilityServiceServer, availability::Availability(context.clone())))
         .add_service(limited!(ClusterServiceServer, cluster::Cluster(context.clone())))
+        .add_service(limited!(MemberServiceServer, members::MemberHandlers(context.clone())))
+        .add_service(limited!(ReplicaServiceServer, replica::Replicas(context.clone())))
         .add_service(limited!(FeedServiceServer, feeds::Feeds(context.clone())))
         .add_service(
             RaftServiceServer::new(raft::Raft::new(context.clone()))
@@ -261,6 +271,8 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         cluster_service_server::SERVICE_NAME,
         feed_service_server::SERVICE_NAME,
         raft_service_server::SERVICE_NAME,
+        member_service_server::SERVICE_NAME,
+        replica_service_server::SERVICE_NAME,
     ];
     (routes, names)
 }

@@ -19,8 +19,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Context;
 use crate::driver::{Control, Handle};
 use crate::replica::Replica;
+use crate::replica::members::NotAdmitted;
 use crate::storage::log::DiskLog;
-use crate::storage::snapshots::Place;
+use crate::storage::snapshots::{Place, Snapshots};
 
 /// Acknowledgements of one report.
 const MAX_ACKNOWLEDGEMENTS: usize = 1_000;
@@ -46,7 +47,7 @@ impl Raft {
 }
 
 /// A message of another group or life must never be stepped: it would mix two histories.
-fn check_group(handle: &Handle, group: u32, incarnation: u32) -> Result<(), Status> {
+pub(super) fn check_group(handle: &Handle, group: u32, incarnation: u32) -> Result<(), Status> {
     let identity = handle.identity();
     if (group, incarnation) == (identity.group, identity.incarnation) {
         return Ok(());
@@ -58,6 +59,18 @@ fn check_group(handle: &Handle, group: u32, incarnation: u32) -> Result<(), Stat
             identity.group, identity.incarnation
         ),
     )))
+}
+
+/// Messages of a replica on another disk than the one that joined, or of one that was removed, must never be stepped: it
+/// would vote a second time.
+pub(super) fn check_sender(handle: &Handle, replica: u64, store: &[u8]) -> Result<(), Status> {
+    handle.board().members.admit(replica, store).map_err(|not| {
+        let reason = match not {
+            NotAdmitted::StoreReplaced(_) => Reason::StoreReplaced,
+            NotAdmitted::Removed(_) => Reason::MemberRemoved,
+        };
+        to_status(&Reject::new(reason, not.to_string()))
+    })
 }
 
 #[tonic::async_trait]
@@ -76,9 +89,15 @@ impl RaftService for Raft {
                     _ = shutdown.wait_for(|down| *down) => return,
                 };
                 // An end or an error of the stream: the peer dials again.
-                let Ok(Some(SendRequest { group, incarnation, from_replica: _, messages, store_id: _ })) = next else {
+                let Ok(Some(SendRequest { group, incarnation, from_replica, messages, store_id })) = next else {
                     return;
                 };
+                if let Err(status) = check_sender(&handle, from_replica, &store_id) {
+                    tracing::warn!(from_replica, "refused Raft messages: {}", status.message());
+                    // The peer may be gone meanwhile.
+                    let _ = answers.send(Err(status)).await;
+                    return;
+                }
                 if let Err(status) = check_group(&handle, group, incarnation) {
                     tracing::error!(group, incarnation, "refused Raft messages of another group or incarnation");
                     // The peer may be gone meanwhile.
@@ -87,7 +106,7 @@ impl RaftService for Raft {
                 }
                 let me = handle.identity().replica_id;
                 let decoded = messages.iter().filter_map(|bytes| Replica::<DiskLog>::decode(bytes));
-                for message in decoded.filter(|message| message.to == me) {
+                for message in decoded.filter(|message| message.to == me && message.from == from_replica) {
                     if message.get_msg_type() == MessageType::MsgSnapshot {
                         // Snapshots come by SendSnapshot, which stores the files first.
                         continue;
@@ -133,7 +152,7 @@ impl RaftService for Raft {
             request.into_inner();
         check_group(&self.context.handle, group, incarnation)?;
         if !self.context.leads() {
-            return Err(not_leader(self.context.leader_address()));
+            return Err(not_leader(self.context.leader_address().as_deref()));
         }
         if acknowledgements.len() > MAX_ACKNOWLEDGEMENTS {
             let reject = Reject::new(Reason::TooManyLines, format!("more than {MAX_ACKNOWLEDGEMENTS} in one report"));
@@ -160,15 +179,21 @@ async fn receive(
     let lost = |error: tokio::task::JoinError| Status::internal(error.to_string());
     let first = requests.message().await?.ok_or_else(|| broken("nothing came"))?;
     check_group(handle, first.group, first.incarnation)?;
+    check_sender(handle, first.from_replica, &first.store_id)?;
     let message: Message = Replica::<DiskLog>::decode(&first.message)
         .filter(|message| message.get_msg_type() == MessageType::MsgSnapshot)
         .filter(|message| message.to == handle.identity().replica_id)
         .ok_or_else(|| broken("the first piece announces none for this replica"))?;
     let metadata = message.get_snapshot().get_metadata();
     let place = Place { index: metadata.index, term: metadata.term };
-    let snapshots = handle.snapshots().clone();
+    let (snapshots, resumes) = (handle.snapshots().clone(), first.resumes);
+    if resumes && is_complete(&snapshots, place).await? {
+        // It arrived before, and the answer or what follows was lost.
+        handle.tell(Control::SnapshotReceived(Box::new(message))).await;
+        return Ok(SendSnapshotResponse {});
+    }
     let mut partial =
-        tokio::task::spawn_blocking(move || snapshots.begin("received")).await.map_err(lost)?.map_err(fault)?;
+        tokio::task::spawn_blocking(move || snapshots.receive(place, resumes)).await.map_err(lost)?.map_err(fault)?;
     while let Some(piece) = requests.message().await? {
         let SendSnapshotRequest { file, offset, data, crc32, .. } = piece;
         partial = tokio::task::spawn_blocking(move || partial.piece(&file, offset, &data, crc32).map(|()| partial))
@@ -178,7 +203,19 @@ async fn receive(
     }
     let group = handle.identity().group;
     let finished = tokio::task::spawn_blocking(move || partial.finish_received(place, group)).await;
-    finished.map_err(lost)?.map_err(fault)?;
+    let manifest = finished.map_err(lost)?.map_err(fault)?;
+    if manifest.metadata() != *metadata {
+        return Err(broken("its members are not those that were announced"));
+    }
     handle.tell(Control::SnapshotReceived(Box::new(message))).await;
     Ok(SendSnapshotResponse {})
+}
+
+/// Whether the snapshot is here whole, and good.
+async fn is_complete(snapshots: &Snapshots, place: Place) -> Result<bool, Status> {
+    let snapshots = snapshots.clone();
+    let check = move || Ok(snapshots.progress(place)?.complete && snapshots.verify(place).is_ok());
+    let checked: Result<bool, crate::storage::StorageFault> =
+        tokio::task::spawn_blocking(check).await.map_err(|error| Status::internal(error.to_string()))?;
+    checked.map_err(|fault| to_status(&Reject::new(Reason::InvalidValue, fault.to_string())))
 }

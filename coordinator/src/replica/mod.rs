@@ -11,16 +11,23 @@
 //! A [`Turn`] borrows the replica until it is done: raft-rs forbids stepping, proposing and campaigning between `ready`
 //! and `advance`, and so does the compiler.
 
+mod admission;
+pub mod clock;
+pub mod hashes;
 mod log_bridge;
+pub mod members;
 mod proposals;
 mod reads;
 mod turn;
 
 use protobuf::Message as _;
-use raft::eraftpb::{ConfState, Message, MessageType};
+use raft::eraftpb::{ConfChangeV2, Message};
 use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage};
 
+pub use admission::Malformed;
 pub use turn::{Committed, Effect, Turn};
+
+use members::{Change, ChangeError, Directory, MalformedRecord, Members, StoreId};
 
 use proposals::Proposals;
 use reads::Reads;
@@ -32,7 +39,7 @@ pub struct Settings {
     pub id: u64,
     /// A value that no earlier life of this replica used: keeps its read contexts from being taken for older ones.
     pub life: u64,
-    /// Ticks without a leader's message before an election; raft-rs draws from `election_ticks..2 * election_ticks`.
+    /// Ticks without a leader's message before an election; raft-rs draws from `election_ticks + 1 ..= 2 * election_ticks`.
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
@@ -46,6 +53,10 @@ pub struct Settings {
     pub max_uncommitted_bytes: u64,
     /// Bytes of committed entries handed out at once.
     pub max_committed_bytes_per_turn: u64,
+    /// Identity of this replica's disk.
+    pub store: StoreId,
+    /// Who belongs to the group and ever did, as of `applied`; the log holds Raft's members as of there.
+    pub directory: Directory,
     /// Index that the state machine has applied already: that of the snapshot it was loaded from.
     pub applied: u64,
     /// Term of that entry.
@@ -66,13 +77,18 @@ impl Settings {
             max_inflight_messages: 64,
             max_uncommitted_bytes: 32 << 20,
             max_committed_bytes_per_turn: 4 << 20,
+            store: StoreId::default(),
+            directory: Directory::default(),
             applied,
             applied_term,
         }
     }
 
     fn raft(&self) -> Config {
-        let (min_election_tick, max_election_tick) = self.election_range.unwrap_or((0, 0));
+        // Beyond `election_ticks`, so that one that must not campaign can wait at the brink and still give its vote: peers
+        // hold back their votes for that long after a leader's last word.
+        let drawn = (self.election_ticks + 1, 2 * self.election_ticks + 1);
+        let (min_election_tick, max_election_tick) = self.election_range.unwrap_or(drawn);
         Config {
             id: self.id,
             election_tick: self.election_ticks,
@@ -105,6 +121,41 @@ pub enum ProposeError {
     Busy,
 }
 
+/// Why a replica must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaFault {
+    /// Raft could not read its log.
+    #[error("raft: {0}")]
+    Raft(#[from] raft::Error),
+    /// A membership change in the log can't be read: corruption.
+    #[error("the change of members at log index {index} can't be read: {what}")]
+    Change {
+        /// Log index.
+        index: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// This replica is not of the group whose log it has.
+    #[error(
+        "the change of members at log index {index} was decided in a group of voters {theirs:?}, and this replica knows \
+         {ours:?}: it began with another configuration. Stop it, and add this machine anew under a new id"
+    )]
+    OtherMembers {
+        /// Log index.
+        index: u64,
+        /// As the log says.
+        theirs: Vec<u64>,
+        /// As this replica knows.
+        ours: Vec<u64>,
+    },
+    /// The log says that this replica's id joined on another disk.
+    #[error(transparent)]
+    NotAdmitted(#[from] members::NotAdmitted),
+    /// A record of a member can't be read.
+    #[error(transparent)]
+    Record(#[from] MalformedRecord),
+}
+
 /// What a replica is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplicaStatus {
@@ -129,16 +180,38 @@ pub struct Replica<L: Storage> {
     reads: Reads,
     /// Index and term of the last entry that the state machine has applied.
     applied: (u64, u64),
+    members: Members,
+    store: StoreId,
+    election_ticks: usize,
+    /// False: it may vote, and neither campaigns nor stays leader.
+    fit: bool,
+    /// Ticks for which an unfit replica has held back from an election.
+    held_back: usize,
 }
+
+/// Elections that an unfit replica sits out before it campaigns all the same: it may be the only one with the whole log, and
+/// hands over as soon as another has it.
+const ELECTIONS_SAT_OUT: usize = 6;
+/// A learner is promoted when it lacks no more entries than this.
+const PROMOTE_WITHIN: u64 = 1_000;
 
 impl<L: Storage> Replica<L> {
     /// Starts on what `log` holds.
     ///
     /// # Errors
-    /// When the settings contradict themselves or the log can't be read.
-    pub fn new(settings: &Settings, log: L) -> Result<Self, raft::Error> {
+    /// When the settings contradict themselves, the log can't be read, or the id joined on another disk.
+    pub fn new(settings: &Settings, log: L) -> Result<Self, ReplicaFault> {
         let node = RawNode::new(&settings.raft(), log, &log_bridge::logger(settings.id))?;
+        let conf = node.raft.prs().conf().to_conf_state();
+        let members = Members { conf, directory: settings.directory.clone() };
+        // Bound to another disk before this start: it would vote twice.
+        members.admit(settings.id, &settings.store)?;
         Ok(Self {
+            members,
+            store: settings.store,
+            election_ticks: settings.election_ticks,
+            fit: true,
+            held_back: 0,
             node,
             proposals: Proposals::new(settings.id),
             reads: Reads::new(settings.id, settings.life, settings.election_ticks),
@@ -148,22 +221,75 @@ impl<L: Storage> Replica<L> {
 
     /// One tick of time has passed.
     pub fn tick(&mut self) {
-        self.node.tick();
         self.reads.tick();
+        if self.holds_back() {
+            return;
+        }
+        self.node.tick();
+        self.end_joint();
+        if !self.fit && self.leads() && self.node.raft.lead_transferee.is_none() {
+            self.hand_over();
+        }
+    }
+
+    /// An unfit replica waits at the brink of an election, where it still gives its vote.
+    fn holds_back(&mut self) -> bool {
+        let raft = &self.node.raft;
+        let at_the_brink = raft.election_elapsed + 1 >= raft.randomized_election_timeout();
+        if self.fit || self.leads() || !at_the_brink {
+            return false;
+        }
+        self.held_back += 1;
+        if self.held_back <= ELECTIONS_SAT_OUT * self.election_ticks {
+            return true;
+        }
+        self.held_back = 0;
+        false
+    }
+
+    /// Whether this replica may lead: its clock is right. An unfit one votes on, hands leadership over, and campaigns only
+    /// when nobody else did for long.
+    pub fn set_fit(&mut self, fit: bool) {
+        if fit {
+            self.held_back = 0;
+        }
+        self.fit = fit;
+    }
+
+    /// Ends the joint configuration that a change of several members began. Whoever leads does it, as soon as it knows of it.
+    fn end_joint(&mut self) {
+        if !self.members.is_joint() || !self.settled() || self.node.raft.has_pending_conf() {
+            return;
+        }
+        if !self.members.is_voter(self.node.raft.id) {
+            // It leaves with the configuration that ends: one that stays must do it.
+            self.hand_over();
+            return;
+        }
+        // Not taken when too much is in flight: the next tick tries again.
+        if let Err(error) = self.node.propose_conf_change(Vec::new(), ConfChangeV2::default()) {
+            tracing::debug!(%error, "the end of a change of members was not taken");
+        }
+    }
+
+    /// Leads, and has applied an entry of its own term: everything that was committed before stands behind it.
+    fn settled(&self) -> bool {
+        self.leads() && self.applied.1 == self.node.raft.term
     }
 
     /// A peer's message. One that can't be taken is dropped: Raft repeats what matters.
-    pub fn step(&mut self, message: Message) {
-        let kind = message.get_msg_type();
+    ///
+    /// # Errors
+    /// [`Malformed`]: no replica that is well sends it.
+    pub fn step(&mut self, message: Message) -> Result<(), Malformed> {
         // Commands reach the leader as requests, so that they are checked and decided there; a proposal that comes as a
         // raft message would pass that by.
-        if kind == MessageType::MsgPropose {
-            tracing::warn!(from = message.from, "refused a proposal that came as a raft message");
-            return;
-        }
+        admission::check(&self.node.raft, &message)?;
+        let kind = message.get_msg_type();
         if let Err(error) = self.node.step(message) {
             tracing::debug!(?kind, %error, "raft message not taken");
         }
+        Ok(())
     }
 
     /// An encoded message, as peers send it; `None` when it can't be decoded.
@@ -223,13 +349,12 @@ impl<L: Storage> Replica<L> {
             return None;
         }
         let me = self.node.raft.id;
-        let voters = self.node.raft.prs().conf().voters().ids();
         let (heir, _) = self
             .node
             .raft
             .prs()
             .iter()
-            .filter(|(id, progress)| **id != me && voters.contains(**id) && progress.recent_active)
+            .filter(|(id, progress)| **id != me && self.members.is_voter(**id) && progress.recent_active)
             .map(|(id, progress)| (*id, progress.matched))
             .max_by_key(|(id, matched)| (*matched, *id))?;
         self.node.transfer_leader(heir);
@@ -277,7 +402,80 @@ impl<L: Storage> Replica<L> {
 
     /// The members, as of the last applied change.
     #[must_use]
-    pub fn members(&self) -> ConfState {
-        self.node.raft.prs().conf().to_conf_state()
+    pub fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Proposes a change of members. It ends in [`Effect::MembersChanged`] under the returned number, or in
+    /// [`Effect::Unknown`]. `None`: it is so already.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; nothing was appended.
+    pub fn change(&mut self, change: &Change) -> Result<Option<u64>, ChangeError> {
+        let me = self.node.raft.id;
+        if !self.leads() {
+            return Err(ChangeError::NotLeader);
+        }
+        let leaves = match change {
+            Change::Remove { id } => Some(*id),
+            Change::Promote { instead_of, .. } => *instead_of,
+            Change::Add { .. } | Change::Met { .. } => None,
+        };
+        let Some(planned) = self.members.plan(change)? else { return Ok(None) };
+        if leaves == Some(me) {
+            return Err(ChangeError::Leads(me));
+        }
+        if !self.settled() {
+            return Err(ChangeError::Busy);
+        }
+        if self.node.raft.has_pending_conf() {
+            return Err(ChangeError::Changing);
+        }
+        if let Change::Promote { id, .. } = change {
+            self.check_caught_up(*id)?;
+        }
+        let number = self.proposals.next();
+        let context = self.proposals.context(number);
+        self.node.propose_conf_change(context, planned.conf_change).map_err(|_| ChangeError::Busy)?;
+        self.proposals.began(number, self.node.raft.raft_log.last_index(), self.node.raft.term);
+        Ok(Some(number))
+    }
+
+    fn check_caught_up(&self, learner: u64) -> Result<(), ChangeError> {
+        let met = self.members.directory.get(learner).is_some_and(|record| record.store.is_some());
+        if !met {
+            return Err(ChangeError::Behind(format!("member {learner} was never met: start it, and promote it then")));
+        }
+        let raft = &self.node.raft;
+        let matched =
+            raft.prs().get(learner).filter(|progress| progress.recent_active).map(|progress| progress.matched);
+        match matched {
+            None => {
+                Err(ChangeError::Behind(format!("member {learner} has not answered lately: promote it when it runs")))
+            }
+            Some(matched) if matched + PROMOTE_WITHIN < raft.raft_log.committed => Err(ChangeError::Behind(format!(
+                "member {learner} has {matched} of {} log entries: promote it when it has caught up",
+                raft.raft_log.committed
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Log index up to which a member is known to have everything; `None` unless this replica leads.
+    #[must_use]
+    pub fn matched(&self, member: u64) -> Option<u64> {
+        if !self.leads() {
+            return None;
+        }
+        self.node.raft.prs().get(member).map(|progress| progress.matched)
+    }
+
+    /// Hands leadership to this voter. False when this replica does not lead, or it is no other voter.
+    pub fn hand_over_to(&mut self, heir: u64) -> bool {
+        if !self.leads() || heir == self.node.raft.id || !self.members.is_voter(heir) {
+            return false;
+        }
+        self.node.transfer_leader(heir);
+        true
     }
 }

@@ -6,11 +6,16 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeV2, ConfState, Entry, EntryType, HardState, Message, SnapshotMetadata};
+use raft::eraftpb::{
+    ConfChange, ConfChangeSingle, ConfChangeType, ConfChangeV2, Entry, EntryType, HardState, Message, SnapshotMetadata,
+};
 use raft::{LightReady, Ready, Storage};
+use stockmesh_proto::raft::v1::MemberChange;
 
-use super::Replica;
+use super::members::{Directory, sorted};
+use super::{Members, Replica, ReplicaFault};
 
 /// An entry that a quorum has.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +24,7 @@ pub struct Committed {
     pub index: u64,
     /// Term that it was appended in.
     pub term: u64,
-    /// What was proposed. Empty for a new leader's first entry and for membership changes.
+    /// What was proposed. Empty for a new leader's first entry.
     pub data: Bytes,
     /// The number under which it was proposed here, when somebody waits for it.
     pub proposal: Option<u64>,
@@ -45,8 +50,13 @@ pub enum Effect {
     },
     /// The commit index moved. Raft finds it again after a crash: write it without syncing.
     PersistCommit(u64),
-    /// The members changed at this index; write it with the next entries.
-    PersistMembers(ConfState),
+    /// The members changed. Nothing is to be written: they are part of the log and of snapshots.
+    MembersChanged {
+        /// As they are now.
+        members: Members,
+        /// The number under which the change was proposed here, when somebody waits for it.
+        proposal: Option<u64>,
+    },
     /// Apply in order, and answer those that have a proposal number.
     Apply(Vec<Committed>),
     /// Outcome unknown: leadership was lost while these proposals were in flight.
@@ -88,9 +98,9 @@ impl<'a, L: Storage> Turn<'a, L> {
     /// The next thing to do; the one before is done. `None`: the turn is over.
     ///
     /// # Errors
-    /// When a membership change in the log can't be read: corruption.
+    /// [`ReplicaFault`]: the replica must stop.
     #[allow(clippy::should_implement_trait)] // It fails, and an iterator could be collected: each step must be done first.
-    pub fn next(&mut self) -> Result<Option<Effect>, raft::Error> {
+    pub fn next(&mut self) -> Result<Option<Effect>, ReplicaFault> {
         loop {
             if let Some(effect) = self.pending.pop_front() {
                 return Ok(Some(effect));
@@ -105,9 +115,7 @@ impl<'a, L: Storage> Turn<'a, L> {
                 // Before the log says that it begins after the snapshot, the snapshot must be there and readable.
                 Phase::Snapshot(ready) => {
                     if !ready.snapshot().is_empty() {
-                        let metadata = ready.snapshot().get_metadata().clone();
-                        self.replica.applied = (metadata.index, metadata.term);
-                        self.pending.push_back(Effect::Install(metadata));
+                        self.install(ready.snapshot())?;
                     }
                     Phase::Persist(ready)
                 }
@@ -181,23 +189,46 @@ impl<'a, L: Storage> Turn<'a, L> {
         }
     }
 
-    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), raft::Error> {
+    fn install(&mut self, snapshot: &raft::eraftpb::Snapshot) -> Result<(), ReplicaFault> {
+        let metadata = snapshot.get_metadata().clone();
+        self.replica.applied = (metadata.index, metadata.term);
+        self.replica.members.conf = metadata.get_conf_state().clone();
+        // A replica of the first release sends none: then what is known here stays.
+        if !snapshot.data.is_empty() {
+            let change = MemberChange::decode(&snapshot.data[..])
+                .map_err(|error| ReplicaFault::Change { index: metadata.index, what: error.to_string() })?;
+            self.replica.members.directory = Directory::of(change.records)?;
+        }
+        self.check_own_disk()?;
+        self.pending.push_back(Effect::Install(metadata));
+        self.announce(None);
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), ReplicaFault> {
         let mut batch = Vec::with_capacity(entries.len());
         for mut entry in entries {
             self.replica.applied = (entry.index, entry.term);
-            let data = match entry.get_entry_type() {
-                EntryType::EntryNormal => std::mem::take(&mut entry.data),
+            let proposal = self.replica.proposals.committed(&entry.context, entry.index, entry.term);
+            let change = match entry.get_entry_type() {
+                EntryType::EntryNormal => {
+                    let data = std::mem::take(&mut entry.data);
+                    batch.push(Committed { index: entry.index, term: entry.term, data, proposal });
+                    continue;
+                }
                 EntryType::EntryConfChange => {
-                    let change = ConfChange::parse_from_bytes(&entry.data)?;
-                    self.replica.node.apply_conf_change(&change).map(|members| self.changed(members))?
+                    raft_proto_v2(&ConfChange::parse_from_bytes(&entry.data).map_err(raft::Error::from)?)
                 }
                 EntryType::EntryConfChangeV2 => {
-                    let change = ConfChangeV2::parse_from_bytes(&entry.data)?;
-                    self.replica.node.apply_conf_change(&change).map(|members| self.changed(members))?
+                    ConfChangeV2::parse_from_bytes(&entry.data).map_err(raft::Error::from)?
                 }
             };
-            let proposal = self.replica.proposals.committed(&entry.context, entry.index, entry.term);
-            batch.push(Committed { index: entry.index, term: entry.term, data, proposal });
+            // What stands before it in the log is applied before it is announced.
+            if !batch.is_empty() {
+                self.pending.push_back(Effect::Apply(std::mem::take(&mut batch)));
+            }
+            self.change(entry.index, &change)?;
+            self.announce(proposal);
         }
         if !batch.is_empty() {
             self.pending.push_back(Effect::Apply(batch));
@@ -205,8 +236,78 @@ impl<'a, L: Storage> Turn<'a, L> {
         Ok(())
     }
 
-    fn changed(&mut self, members: ConfState) -> Bytes {
-        self.pending.push_back(Effect::PersistMembers(members));
-        Bytes::new()
+    fn change(&mut self, index: u64, change: &ConfChangeV2) -> Result<(), ReplicaFault> {
+        let context = MemberChange::decode(&change.context[..])
+            .map_err(|error| ReplicaFault::Change { index, what: error.to_string() })?;
+        let MemberChange { records, voters_before, learners_before } = context;
+        if !change.context.is_empty() {
+            self.begin_with(index, voters_before, &learners_before)?;
+        }
+        let raft = &mut self.replica.node.raft;
+        if raft.state == raft::StateRole::Leader && leaves(&self.replica.members, raft.id, change) {
+            // Raft-rs does not step down by itself, and its leader must be a member. A majority of the others has the entry.
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+        }
+        self.replica.members.conf = self.replica.node.apply_conf_change(change)?;
+        self.replica.members.took(records)?;
+        self.check_own_disk()
     }
+
+    /// Compares the members that the change was decided on with those that are known here; a replica that has just joined
+    /// knows none, and begins with them.
+    fn begin_with(&mut self, index: u64, voters: Vec<u64>, learners: &[u64]) -> Result<(), ReplicaFault> {
+        let Members { conf, .. } = &self.replica.members;
+        if conf.voters.is_empty() && conf.learners.is_empty() {
+            let voters = voters.into_iter().map(|id| (id, ConfChangeType::AddNode));
+            let learners = learners.iter().map(|id| (*id, ConfChangeType::AddLearnerNode));
+            for (node_id, kind) in voters.chain(learners) {
+                let mut single = ConfChangeSingle { node_id, ..ConfChangeSingle::default() };
+                single.set_change_type(kind);
+                let mut one = ConfChangeV2::default();
+                one.mut_changes().push(single);
+                self.replica.members.conf = self.replica.node.apply_conf_change(&one)?;
+            }
+            return Ok(());
+        }
+        if sorted(&conf.voters) == voters && sorted(&conf.learners) == learners {
+            return Ok(());
+        }
+        Err(ReplicaFault::OtherMembers { index, theirs: voters, ours: sorted(&conf.voters) })
+    }
+
+    /// The log knows another disk under this replica's id: whoever it was, it voted under this id.
+    fn check_own_disk(&self) -> Result<(), ReplicaFault> {
+        let Replica { node, members, store, .. } = &*self.replica;
+        match members.directory.get(node.raft.id).and_then(|record| record.store) {
+            Some(joined) if joined != *store => Err(super::members::NotAdmitted::StoreReplaced(node.raft.id).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn announce(&mut self, proposal: Option<u64>) {
+        let members = self.replica.members.clone();
+        self.pending.push_back(Effect::MembersChanged { members, proposal });
+    }
+}
+
+/// True when `me` is no member any more after the change.
+fn leaves(members: &Members, me: u64, change: &ConfChangeV2) -> bool {
+    let conf = &members.conf;
+    if change.changes.is_empty() {
+        return !conf.voters.contains(&me) && !conf.learners.contains(&me) && !conf.learners_next.contains(&me);
+    }
+    // With several changes the configuration is joint at first, and it still belongs to the old half.
+    let removed =
+        |single: &ConfChangeSingle| single.node_id == me && single.get_change_type() == ConfChangeType::RemoveNode;
+    change.changes.len() == 1 && change.changes.iter().any(removed)
+}
+
+/// A change in Raft's older form, which earlier tools may have written.
+fn raft_proto_v2(change: &ConfChange) -> ConfChangeV2 {
+    let mut single = ConfChangeSingle { node_id: change.node_id, ..ConfChangeSingle::default() };
+    single.set_change_type(change.get_change_type());
+    let mut changed = ConfChangeV2::default();
+    changed.mut_changes().push(single);
+    changed
 }

@@ -3,7 +3,7 @@
 //! Layout, by raft-engine's "region":
 //!
 //! ```text
-//!   region 1           keys: hard_state, members (eraftpb), bounds (three u64, big-endian: generation, index, term)
+//!   region 1           keys: hard_state, members (eraftpb: of the beginning, or of the last installed snapshot), bounds (three u64, big-endian: generation, index, term)
 //!   region 2 + g       the entries of generation g
 //! ```
 //!
@@ -50,8 +50,8 @@ struct Kept {
     last_index: u64,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
-    /// The newest snapshot on disk, as offered to followers.
-    snapshot: Option<SnapshotMetadata>,
+    /// The newest snapshot on disk, as offered to followers: its place and members, and the directory as its data.
+    snapshot: Option<Snapshot>,
 }
 
 struct Inner {
@@ -72,8 +72,6 @@ pub struct Write {
     pub entries: Vec<Entry>,
     /// Term, vote, commit.
     pub hard_state: Option<HardState>,
-    /// Members.
-    pub members: Option<ConfState>,
 }
 
 impl DiskLog {
@@ -112,7 +110,10 @@ impl DiskLog {
         }));
         if fresh {
             let members = ConfState { voters: voters.to_vec(), ..ConfState::default() };
-            log.write(Write { members: Some(members), ..Write::default() }, true)?;
+            let mut batch = LogBatch::default();
+            batch.put_message(STATE_REGION, MEMBERS.to_vec(), &members)?;
+            log.0.engine.write(&mut batch, true)?;
+            log.kept_mut().members = members;
         }
         let kept = log.kept();
         if let Some(first) = log.0.engine.first_index(FIRST_LOG_REGION + generation)
@@ -138,11 +139,11 @@ impl DiskLog {
     /// # Errors
     /// I/O: the process must stop, because what is on disk is not known any more.
     pub fn write(&self, write: Write, sync: bool) -> Result<(), StorageFault> {
-        let Write { snapshot, entries, hard_state, members } = write;
+        let Write { snapshot, entries, hard_state } = write;
         let mut kept = self.kept_mut();
         let mut batch = LogBatch::default();
         let (mut generation, mut before) = (kept.generation, kept.before);
-        let mut members = members;
+        let mut members = None;
         let mut hard_state = hard_state;
         if let Some(metadata) = &snapshot {
             batch.add_command(FIRST_LOG_REGION + generation, Command::Clean);
@@ -190,8 +191,14 @@ impl DiskLog {
     }
 
     /// Offers this snapshot to followers that are too far behind.
-    pub fn offer_snapshot(&self, metadata: SnapshotMetadata) {
-        self.kept_mut().snapshot = Some(metadata);
+    pub fn offer_snapshot(&self, snapshot: Snapshot) {
+        self.kept_mut().snapshot = Some(snapshot);
+    }
+
+    /// The state machine stands at a snapshot whose members are these: changes behind it come from the log once more.
+    /// Without this, the members would be those of a later index than the state, and the same changes be made twice.
+    pub fn stand_at(&self, members: ConfState) {
+        self.kept_mut().members = members;
     }
 
     /// Drops entries up to `index` (included). Only behind a snapshot that is synced.
@@ -238,7 +245,7 @@ impl DiskLog {
         self.kept().hard_state.clone()
     }
 
-    /// Members, as written last.
+    /// Members: those of the snapshot that the state stands at, or of the beginning.
     #[must_use]
     pub fn members(&self) -> ConfState {
         self.kept().members.clone()
@@ -358,15 +365,11 @@ impl Storage for DiskLog {
         Ok(self.kept().last_index)
     }
 
-    /// The place of the newest snapshot on disk. Its files go to the follower by a stream of their own, so the message
-    /// that Raft makes of this carries no data.
+    /// The place of the newest snapshot on disk, with the directory of members for its data. Its files go to the follower by
+    /// a stream of their own.
     fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
         match &self.kept().snapshot {
-            Some(metadata) if metadata.index >= request_index => {
-                let mut snapshot = Snapshot::default();
-                snapshot.set_metadata(metadata.clone());
-                Ok(snapshot)
-            }
+            Some(snapshot) if snapshot.get_metadata().index >= request_index => Ok(snapshot.clone()),
             _ => Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
         }
     }

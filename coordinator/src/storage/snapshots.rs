@@ -13,15 +13,21 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use raft::eraftpb::{ConfState, SnapshotMetadata};
+use raft::eraftpb::{ConfState, Snapshot, SnapshotMetadata};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::identity::store_of;
 use super::{StorageFault, make_folder, sync_folder};
+use crate::replica::members::{Directory, Record};
+use stockmesh_proto::raft::v1::MemberRecord;
 
 /// Name of the manifest's file.
 pub const MANIFEST: &str = "manifest";
+/// Names of folders into which snapshots are received.
+const RECEIVED: &str = "received-";
 /// Largest manifest that is read.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
@@ -46,6 +52,10 @@ impl Place {
     }
 }
 
+fn received(place: Place) -> String {
+    format!("{RECEIVED}{}.partial", place.folder())
+}
+
 /// One file of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +68,20 @@ pub struct ManifestFile {
     pub crc32: u32,
     /// SHA-256 of the content, hexadecimal.
     pub sha256: String,
+}
+
+/// A member, or one that was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestMember {
+    /// Raft id.
+    pub id: u64,
+    /// host:port.
+    pub address: String,
+    /// Identity of its disk, hexadecimal; empty: never met.
+    pub store: String,
+    /// It was removed.
+    pub removed: bool,
 }
 
 /// What a snapshot consists of.
@@ -78,6 +102,15 @@ pub struct Manifest {
     pub voters: Vec<u64>,
     /// Learners at that index.
     pub learners: Vec<u64>,
+    /// Voters that leave with the change of members that is under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voters_outgoing: Vec<u64>,
+    /// Those of them that stay as learners.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learners_next: Vec<u64>,
+    /// Everyone who ever belonged to the group, by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directory: Vec<ManifestMember>,
     /// Files, in the order in which they were written.
     pub files: Vec<ManifestFile>,
 }
@@ -89,14 +122,65 @@ impl Manifest {
         Place { index: self.index, term: self.term }
     }
 
-    /// As Raft speaks of it.
+    /// The place and the members, as Raft speaks of them.
     #[must_use]
     pub fn metadata(&self) -> SnapshotMetadata {
-        let members =
-            ConfState { voters: self.voters.clone(), learners: self.learners.clone(), ..ConfState::default() };
+        let members = ConfState {
+            voters: self.voters.clone(),
+            learners: self.learners.clone(),
+            voters_outgoing: self.voters_outgoing.clone(),
+            learners_next: self.learners_next.clone(),
+            ..ConfState::default()
+        };
         let mut metadata = SnapshotMetadata { index: self.index, term: self.term, ..SnapshotMetadata::default() };
         metadata.set_conf_state(members);
         metadata
+    }
+
+    /// As Raft sends it: without the files, the directory of members for its data.
+    ///
+    /// # Errors
+    /// A directory that can't be read.
+    pub fn announcement(&self) -> Result<Snapshot, StorageFault> {
+        let mut snapshot = Snapshot::default();
+        snapshot.set_metadata(self.metadata());
+        if !self.directory.is_empty() {
+            snapshot.data = self.directory()?.encode().into();
+        }
+        Ok(snapshot)
+    }
+
+    /// Everyone who ever belonged to the group.
+    ///
+    /// # Errors
+    /// A store that is not 16 bytes in hexadecimal.
+    pub fn directory(&self) -> Result<Directory, StorageFault> {
+        let record = |member: &ManifestMember| {
+            let ManifestMember { id, address, store, removed } = member;
+            let store_id = match store.is_empty() {
+                true => Vec::new(),
+                false => store_of(store)
+                    .ok_or_else(|| {
+                        StorageFault::Corrupt(format!("the manifest's store of replica {id} can't be read"))
+                    })?
+                    .to_vec(),
+            };
+            Ok(MemberRecord { replica_id: *id, address: address.clone(), store_id, removed: *removed })
+        };
+        let records = self.directory.iter().map(record).collect::<Result<Vec<_>, StorageFault>>()?;
+        Directory::of(records).map_err(|error| StorageFault::Corrupt(error.to_string()))
+    }
+
+    /// The manifest's form of a directory.
+    #[must_use]
+    pub fn members_of(directory: &Directory) -> Vec<ManifestMember> {
+        let member = |(id, record): (u64, &Record)| ManifestMember {
+            id,
+            address: record.address.clone(),
+            store: record.store.map_or_else(String::new, |store| hex(&store)),
+            removed: record.removed,
+        };
+        directory.iter().map(member).collect()
     }
 
     fn encode(&self) -> Result<Vec<u8>, StorageFault> {
@@ -121,6 +205,44 @@ impl Manifest {
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     folder: PathBuf,
+    /// Those that are being sent, and how often: they are not removed meanwhile.
+    held: Arc<Mutex<BTreeMap<Place, usize>>>,
+}
+
+/// While it lives, the snapshot is not removed.
+#[derive(Debug)]
+pub struct Hold {
+    snapshots: Snapshots,
+    place: Place,
+}
+
+impl Hold {
+    /// The snapshot that is held.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut held = self.snapshots.held();
+        if let Some(times) = held.get_mut(&self.place) {
+            *times -= 1;
+            if *times == 0 {
+                held.remove(&self.place);
+            }
+        }
+    }
+}
+
+/// What is there of a snapshot that is being received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// All of it.
+    pub complete: bool,
+    /// Files and their bytes.
+    pub files: Vec<(String, u64)>,
 }
 
 impl Snapshots {
@@ -131,12 +253,25 @@ impl Snapshots {
     pub fn open(folder: &Path) -> Result<Self, StorageFault> {
         make_folder(folder)?;
         for name in names(folder)? {
-            if name.ends_with(".partial") {
+            // What was received in part is gone on with: it is checked as a whole at its end.
+            if name.ends_with(".partial") && !name.starts_with(RECEIVED) {
                 let path = folder.join(name);
                 fs::remove_dir_all(&path).map_err(StorageFault::io("could not remove", &path))?;
             }
         }
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), held: Arc::default() })
+    }
+
+    /// Keeps a snapshot from being removed.
+    #[must_use]
+    pub fn hold(&self, place: Place) -> Hold {
+        *self.held().entry(place).or_default() += 1;
+        Hold { snapshots: self.clone(), place }
+    }
+
+    // A panic elsewhere ends the process: counts that it left behind are of no use to anybody.
+    fn held(&self) -> MutexGuard<'_, BTreeMap<Place, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is there, newest first. Not yet verified.
@@ -197,7 +332,46 @@ impl Snapshots {
             fs::remove_dir_all(&folder).map_err(StorageFault::io("could not remove", &folder))?;
         }
         make_folder(&folder)?;
-        Ok(Partial { snapshots: self.clone(), folder, files: Vec::new(), open: BTreeMap::new() })
+        Ok(Partial { snapshots: self.clone(), folder, files: Vec::new(), open: None, keep: false })
+    }
+
+    /// Begins to receive one, or goes on with what is there of it when `resume`. What was received of others is removed: one
+    /// is received at a time.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn receive(&self, place: Place, resume: bool) -> Result<Partial, StorageFault> {
+        let folder = self.folder.join(received(place));
+        for name in names(&self.folder)? {
+            let path = self.folder.join(&name);
+            if name.starts_with(RECEIVED) && !(resume && path == folder) {
+                fs::remove_dir_all(&path).map_err(StorageFault::io("could not remove", &path))?;
+            }
+        }
+        make_folder(&folder)?;
+        Ok(Partial { snapshots: self.clone(), folder, files: Vec::new(), open: None, keep: true })
+    }
+
+    /// How much there is of a snapshot that is being received.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn progress(&self, place: Place) -> Result<Progress, StorageFault> {
+        if self.path(place).exists() {
+            return Ok(Progress { complete: true, files: Vec::new() });
+        }
+        let folder = self.folder.join(received(place));
+        if !folder.exists() {
+            return Ok(Progress::default());
+        }
+        let mut files = Vec::new();
+        for name in names(&folder)? {
+            let path = folder.join(&name);
+            let bytes = fs::metadata(&path).map_err(StorageFault::io("could not read", &path))?.len();
+            files.push((name, bytes));
+        }
+        files.sort();
+        Ok(Progress { complete: false, files })
     }
 
     /// Removes all but those at or after `oldest_kept`.
@@ -206,6 +380,10 @@ impl Snapshots {
     /// I/O.
     pub fn remove_before(&self, oldest_kept: Place) -> Result<(), StorageFault> {
         for place in self.list()?.into_iter().filter(|place| *place < oldest_kept) {
+            if self.held().contains_key(&place) {
+                // It is being sent. The next snapshot removes it.
+                continue;
+            }
             let path = self.path(place);
             fs::remove_dir_all(&path).map_err(StorageFault::io("could not remove", &path))?;
         }
@@ -220,8 +398,12 @@ impl Snapshots {
         sync_folder(partial)?;
         let path = self.path(place);
         if path.exists() {
-            // The same place holds the same state: the one that is there is as good.
-            return fs::remove_dir_all(partial).map_err(StorageFault::io("could not remove", partial));
+            if verify(&path, Some(place)).is_ok() {
+                // The same place holds the same state: the one that is there is as good.
+                return fs::remove_dir_all(partial).map_err(StorageFault::io("could not remove", partial));
+            }
+            tracing::error!(path = %path.display(), "a snapshot on disk is damaged; it is replaced");
+            fs::remove_dir_all(&path).map_err(StorageFault::io("could not remove", &path))?;
         }
         fs::rename(partial, &path).map_err(StorageFault::io("could not rename to", &path))?;
         sync_folder(&self.folder)
@@ -233,8 +415,10 @@ pub struct Partial {
     snapshots: Snapshots,
     folder: PathBuf,
     files: Vec<ManifestFile>,
-    /// Received files that are not complete: length so far.
-    open: BTreeMap<String, (File, u64)>,
+    /// The file that is being received, with its name and length so far. Files come one after the other.
+    open: Option<(String, File, u64)>,
+    /// Given up half-way, it stays: a later attempt goes on with it.
+    keep: bool,
 }
 
 impl Partial {
@@ -285,11 +469,17 @@ impl Partial {
             return Err(StorageFault::Corrupt(format!("a piece of {name} at {offset} was damaged on the way")));
         }
         let path = self.folder.join(name);
-        if !self.open.contains_key(name) {
-            let file = File::create_new(&path).map_err(StorageFault::io("could not create", &path))?;
-            self.open.insert(name.to_owned(), (file, 0));
+        if self.open.as_ref().is_none_or(|(open, _, _)| open != name) {
+            self.close()?;
+            let file = File::options()
+                .create(true)
+                .append(true)
+                .open(&path)
+                .map_err(StorageFault::io("could not create", &path))?;
+            let length = file.metadata().map_err(StorageFault::io("could not read", &path))?.len();
+            self.open = Some((name.to_owned(), file, length));
         }
-        let Some((file, written)) = self.open.get_mut(name) else { return Ok(()) };
+        let Some((_, file, written)) = &mut self.open else { return Ok(()) };
         if *written != offset {
             return Err(StorageFault::Corrupt(format!("a piece of {name} at {offset} came where {written} is next")));
         }
@@ -298,13 +488,25 @@ impl Partial {
         Ok(())
     }
 
+    fn close(&mut self) -> Result<(), StorageFault> {
+        if let Some((name, file, _)) = self.open.take() {
+            file.sync_all().map_err(StorageFault::io("could not sync", &self.folder.join(name)))?;
+        }
+        Ok(())
+    }
+
     /// Everything was received: checks it, and makes it whole.
     ///
     /// # Errors
     /// I/O, damage, and a snapshot of another place or group than announced.
     pub fn finish_received(mut self, place: Place, group: u32) -> Result<Manifest, StorageFault> {
-        for (name, (file, _)) in std::mem::take(&mut self.open) {
-            file.sync_all().map_err(StorageFault::io("could not sync", &self.folder.join(name)))?;
+        self.close()?;
+        // What fails now is no good for a later attempt.
+        self.keep = false;
+        for name in names(&self.folder)? {
+            // Received before a break, perhaps of the process: synced now.
+            let path = self.folder.join(name);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(StorageFault::io("could not sync", &path))?;
         }
         let manifest = verify(&self.folder, Some(place))?;
         if manifest.group != group {
@@ -318,7 +520,8 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // Given up half-way: best effort, because `open` removes what is left.
-        if self.folder.exists()
+        if !self.keep
+            && self.folder.exists()
             && let Err(error) = fs::remove_dir_all(&self.folder)
         {
             tracing::debug!(folder = %self.folder.display(), %error, "half a snapshot stays until the next start");
@@ -424,6 +627,9 @@ mod tests {
             term,
             voters: vec![1, 2, 3],
             learners: vec![],
+            voters_outgoing: vec![],
+            learners_next: vec![],
+            directory: vec![],
             files: vec![],
         }
     }
@@ -478,7 +684,7 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (from, to) = (Snapshots::open(from.path()).unwrap(), Snapshots::open(to.path()).unwrap());
         let sent = take(&from, 10, 2);
-        let mut partial = to.begin("received").unwrap();
+        let mut partial = to.receive(sent.place(), false).unwrap();
         for name in [MANIFEST, "orders-0", "empty"] {
             let content = from.read(sent.place(), name).unwrap();
             partial.piece(name, 0, b"", 0).unwrap();
@@ -493,5 +699,54 @@ mod tests {
         }
         assert_eq!(partial.finish_received(sent.place(), 1).unwrap(), sent);
         assert_eq!(to.verify(sent.place()).unwrap(), sent);
+    }
+
+    #[test]
+    fn a_broken_transfer_goes_on_where_it_stopped() {
+        let (from, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let from = Snapshots::open(from.path()).unwrap();
+        let sent = take(&from, 10, 2);
+        let to = Snapshots::open(folder.path()).unwrap();
+        let (manifest, orders) =
+            (from.read(sent.place(), MANIFEST).unwrap(), from.read(sent.place(), "orders-0").unwrap());
+        let piece = |partial: &mut Partial, name: &str, offset: usize, data: &[u8]| {
+            partial.piece(name, offset as u64, data, crc32fast::hash(data))
+        };
+        let mut partial = to.receive(sent.place(), true).unwrap();
+        piece(&mut partial, MANIFEST, 0, &manifest).unwrap();
+        piece(&mut partial, "orders-0", 0, &orders[..4]).unwrap();
+        drop(partial);
+        // Over a restart of the process as well.
+        let to = Snapshots::open(folder.path()).unwrap();
+        let there = to.progress(sent.place()).unwrap();
+        let expected = vec![(MANIFEST.to_owned(), manifest.len() as u64), ("orders-0".to_owned(), 4)];
+        assert_eq!(there, Progress { complete: false, files: expected });
+        let mut partial = to.receive(sent.place(), true).unwrap();
+        piece(&mut partial, "orders-0", 4, &orders[4..]).unwrap();
+        piece(&mut partial, "empty", 0, b"").unwrap();
+        assert_eq!(partial.finish_received(sent.place(), 1).unwrap(), sent);
+        assert!(to.progress(sent.place()).unwrap().complete);
+
+        // Damage on the way is found at the end, and nothing of it is kept.
+        let other = take(&from, 11, 2);
+        let mut partial = to.receive(other.place(), true).unwrap();
+        piece(&mut partial, MANIFEST, 0, &from.read(other.place(), MANIFEST).unwrap()).unwrap();
+        piece(&mut partial, "orders-0", 0, b"some others").unwrap();
+        piece(&mut partial, "empty", 0, b"").unwrap();
+        assert!(partial.finish_received(other.place(), 1).is_err());
+        assert_eq!(to.progress(other.place()).unwrap(), Progress::default());
+    }
+
+    #[test]
+    fn a_snapshot_that_is_being_sent_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        let (old, new) = (take(&snapshots, 10, 2).place(), take(&snapshots, 20, 2).place());
+        let hold = snapshots.hold(old);
+        snapshots.remove_before(new).unwrap();
+        assert_eq!(snapshots.list().unwrap(), vec![new, old]);
+        drop(hold);
+        snapshots.remove_before(new).unwrap();
+        assert_eq!(snapshots.list().unwrap(), vec![new]);
     }
 }

@@ -89,6 +89,7 @@ impl Group {
             snapshot_every_entries: self.snapshot_every,
             snapshot_every_mib: 64,
             log_keep_entries: 10,
+            join: false,
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or(Stop::AtOnce) };
