@@ -99,12 +99,13 @@ async fn call(node: NodeHandle, caller: usize, begun: Instant) -> anyhow::Result
             receipt_id: OrderId::new(&id.to_string())?,
             kind: ReceiptKind::PurchaseOrder,
             reference: String::new(),
-            lines: vec![ReceiptLine {
-                stock_key: StockKey::of(ItemId::new(&format!("I{}", (caller * 7_919 + count) % ITEMS))?),
-                quantity: 1,
-                condition: ReceivedCondition::Sellable,
-                cost: Money { currency: Currency::new("EUR")?, minor: 100 },
-            }],
+            lines: vec![ReceiptLine::plain(
+                StockKey::of(ItemId::new(&format!("I{}", (caller * 7_919 + count) % ITEMS))?),
+                1,
+                ReceivedCondition::Sellable,
+                Money { currency: Currency::new("EUR")?, minor: 100 },
+            )],
+            inbound: None,
         });
         let stamp = RequestStamp { id, body: BodyHash([0; 16]) };
         node.command(Principal::insecure(), Some(stamp), command).await?;

@@ -76,7 +76,7 @@ impl NodeHandle {
         request: Option<RequestStamp>,
         command: Command,
     ) -> Result<Answer, Reject> {
-        self.ask(|reply| Question::Command { principal, request, command, reply }).await
+        self.ask(|reply| Question::Command { principal, request, command: Box::new(command), reply }).await
     }
 
     /// Takes entries of the coordinator's feed; answers with the cursor once their effects are durable.

@@ -55,6 +55,12 @@ pub struct Cell {
     /// Cumulative units that left by a disposition (written off).
     #[prost(int64, tag = "15")]
     pub disposed_total: Quantity,
+    /// Arrived, and held until a difference is decided.
+    #[prost(int64, tag = "30")]
+    pub in_receiving: Quantity,
+    /// When all of its sellable units were counted last, milliseconds since 1970-01-01T00:00:00Z; 0: never.
+    #[prost(int64, tag = "31")]
+    pub last_counted_ms: i64,
 }
 
 impl Cell {
@@ -79,7 +85,7 @@ impl Cell {
     /// Units here in any condition.
     #[must_use]
     pub fn present(&self) -> Quantity {
-        self.on_hand + self.quarantined + self.damaged + self.return_pending
+        self.on_hand + self.quarantined + self.damaged + self.return_pending + self.in_receiving
     }
 
     /// What is wrong with it, in words; `None` when it is in order. Checked when a store is opened, and by tests after every
@@ -103,12 +109,15 @@ impl Cell {
             shipped_total,
             customer_returned_total,
             disposed_total,
+            in_receiving,
+            last_counted_ms: _,
         } = *self;
         let never_negative = [
             ("on_hand", on_hand),
             ("quarantined", quarantined),
             ("damaged", damaged),
             ("return_pending", return_pending),
+            ("in_receiving", in_receiving),
             ("granted", granted),
             ("returned", returned),
             ("consumed", consumed),

@@ -15,6 +15,7 @@ use crate::archive::TaskValue;
 use crate::cell::Cell;
 use crate::keys::Key;
 use crate::requests::BodyHash;
+use crate::site::SiteChange;
 
 /// What the state knows about itself. Written with every batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +30,12 @@ pub struct Meta {
     pub forgotten_upto_ms: i64,
     /// Requests that are remembered in the store.
     pub requests: u64,
+    /// Numbers given so far to exceptions and counts.
+    pub issued: u64,
 }
 
 /// A ranged item.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct Item {
     /// Description.
     #[prost(string, tag = "1")]
@@ -40,6 +43,12 @@ pub struct Item {
     /// Weight of a base unit, grams.
     #[prost(int64, tag = "2")]
     pub weight_grams: i64,
+    /// Packs, codes, tracking and the like.
+    #[prost(message, optional, tag = "3")]
+    pub attributes: Option<common::ItemAttributes>,
+    /// Version of the item; 0: not numbered.
+    #[prost(uint64, tag = "4")]
+    pub version: u64,
 }
 
 /// Kinds of documents whose numbers are unique at the node.
@@ -124,6 +133,8 @@ pub enum Change {
     Request(RequestId, BodyHash, Vec<u8>),
     /// A request is forgotten: its key is removed.
     ForgetRequest(RequestId),
+    /// A site's.
+    Site(SiteChange),
 }
 
 /// A key value that can't be read: the store is damaged, or was written by a later version.
@@ -148,6 +159,8 @@ struct MetaValue {
     forgotten_upto_ms: i64,
     #[prost(uint64, tag = "5")]
     requests: u64,
+    #[prost(uint64, tag = "30")]
+    issued: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -203,6 +216,7 @@ impl Change {
             Self::OpenTask(number, _) => Key::OpenTask(*number),
             Self::Document(kind, id, _) => Key::Document(*kind, id.clone()),
             Self::Request(id, ..) | Self::ForgetRequest(id) => Key::Request(*id),
+            Self::Site(change) => Key::Site(Box::new(change.key())),
         }
     }
 
@@ -214,12 +228,13 @@ impl Change {
 
     fn encode_value(&self) -> Option<Vec<u8>> {
         Some(match self {
-            Self::Meta(Meta { time, incarnation, accepted, forgotten_upto_ms, requests }) => MetaValue {
+            Self::Meta(Meta { time, incarnation, accepted, forgotten_upto_ms, requests, issued }) => MetaValue {
                 time_ms: time.0,
                 incarnation: incarnation.0,
                 accepted: *accepted,
                 forgotten_upto_ms: *forgotten_upto_ms,
                 requests: *requests,
+                issued: *issued,
             }
             .encode_to_vec(),
             Self::Item(_, item) => item.encode_to_vec(),
@@ -232,6 +247,7 @@ impl Change {
             Self::Document(_, _, document) => encode_document(document).encode_to_vec(),
             Self::Request(_, BodyHash(hash), answer) => [hash.as_slice(), answer].concat(),
             Self::ForgetRequest(_) => return None,
+            Self::Site(change) => return change.encode_value(),
         })
     }
 
@@ -247,9 +263,9 @@ impl Change {
         Ok(Some(match key {
             Key::Format | Key::FeedHead | Key::FeedEntry { .. } | Key::Cursor(_) => return Ok(None),
             Key::Meta => {
-                let MetaValue { time_ms, incarnation, accepted, forgotten_upto_ms, requests } = read(value)?;
+                let MetaValue { time_ms, incarnation, accepted, forgotten_upto_ms, requests, issued } = read(value)?;
                 let incarnation = Incarnation(incarnation);
-                Self::Meta(Meta { time: LogTime(time_ms), incarnation, accepted, forgotten_upto_ms, requests })
+                Self::Meta(Meta { time: LogTime(time_ms), incarnation, accepted, forgotten_upto_ms, requests, issued })
             }
             Key::Item(item) => Self::Item(item.clone(), read(value)?),
             Key::Cell(key) => Self::Cell(key.clone(), read(value)?),
@@ -258,6 +274,7 @@ impl Change {
             Key::TaskOfOrder(order, number) => Self::TaskOfOrder(order.clone(), *number, task(value)?),
             Key::OpenTask(number) => Self::OpenTask(*number, Some(task(value)?)),
             Key::Document(kind, id) => Self::Document(*kind, id.clone(), decode_document(read(value)?)?),
+            Key::Site(key) => Self::Site(SiteChange::decode(key, value)?),
             Key::Request(id) => {
                 let (hash, answer) = split_request(value).ok_or("shorter than its body hash")?;
                 Self::Request(*id, hash, answer.to_vec())

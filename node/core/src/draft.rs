@@ -8,6 +8,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use stockmesh_proto::common::v1::ItemAttributes;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{RightsGranted, ShortfallReported};
 use stockmesh_proto::node::v1::{StockLevel, Task};
@@ -17,6 +18,7 @@ use crate::allocation::Allocation;
 use crate::archive::Archive;
 use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind, Item, Meta};
+use crate::site::{Issued, SiteDraft};
 use crate::state::NodeState;
 use crate::views;
 
@@ -29,6 +31,9 @@ pub(crate) struct Draft<'a> {
     documents: BTreeMap<(DocumentKind, OrderId), Document>,
     items: BTreeMap<ItemId, Item>,
     facts: Vec<Fact>,
+    pub(crate) site: SiteDraft<'a>,
+    /// Rights that are granted ahead of the policy: orders wait for these units.
+    ahead: BTreeMap<StockKey, Quantity>,
     /// Cells that the policy looks at although their units did not rise.
     under_review: BTreeSet<StockKey>,
 }
@@ -44,6 +49,8 @@ impl<'a> Draft<'a> {
             documents: BTreeMap::new(),
             items: BTreeMap::new(),
             facts: Vec::new(),
+            site: SiteDraft::new(state.site()),
+            ahead: BTreeMap::new(),
             under_review: BTreeSet::new(),
         }
     }
@@ -57,13 +64,29 @@ impl<'a> Draft<'a> {
         self.facts.push(fact);
     }
 
-    /// The item is ranged here.
-    pub(crate) fn ranged(&self, item: &ItemId) -> Result<(), Reject> {
-        if self.state.item(item).is_some() || self.items.contains_key(item) {
-            return Ok(());
+    /// The item, as it is ranged here.
+    pub(crate) fn ranged(&self, item: &ItemId) -> Result<&Item, Reject> {
+        if let Some(known) = self.items.get(item).or_else(|| self.state.item(item)) {
+            return Ok(known);
         }
         let message = format!("item {item} is not ranged at node {}: register it, and wait for the link", self.node());
         Err(Reject::new(Reason::UnknownItem, message))
+    }
+
+    /// Packs, codes, tracking and the like of an item, where it has any.
+    pub(crate) fn item_attributes(&self, item: &ItemId) -> Option<&ItemAttributes> {
+        self.items.get(item).or_else(|| self.state.item(item))?.attributes.as_ref()
+    }
+
+    /// A number that no other exception or count of this node has.
+    pub(crate) fn issue(&mut self) -> Issued {
+        self.meta.issued += 1;
+        Issued { epoch: self.state.identity().epoch.0, n: self.meta.issued }
+    }
+
+    /// Orders wait for these units: rights for them are granted with the same entry, ahead of floors and walk-in sales.
+    pub(crate) fn grant_ahead(&mut self, key: &StockKey, quantity: Quantity) {
+        *self.ahead.entry(key.clone()).or_default() += quantity;
     }
 
     pub(crate) fn put_item(&mut self, id: ItemId, item: Item) {
@@ -77,13 +100,6 @@ impl<'a> Draft<'a> {
             self.cells.insert(key.clone(), present);
         }
         self.cells.entry(key.clone()).or_default()
-    }
-
-    /// Adds sellable units: a cell holds at most [`MAX_QUANTITY`].
-    pub(crate) fn add_on_hand(&mut self, key: &StockKey, quantity: Quantity) -> Result<(), Reject> {
-        self.fits(key, quantity)?;
-        self.cell(key).on_hand += quantity;
-        Ok(())
     }
 
     /// Refuses units beyond what one cell may hold in all conditions.
@@ -172,6 +188,8 @@ impl<'a> Draft<'a> {
 
     /// Reports shortfalls and grants rights for every cell touched so far. Doing it twice says nothing new.
     pub(crate) fn settle(&mut self) {
+        let touched: Vec<StockKey> = self.cells.keys().cloned().collect();
+        self.settle_holdings(&touched);
         for (key, cell) in &mut self.cells {
             let level = cell.shortfall();
             if level != cell.reported_shortfall {
@@ -182,8 +200,11 @@ impl<'a> Draft<'a> {
             let on_hand_before = self.state.cell(key).map_or(0, |before| before.on_hand);
             // Only what raises the target lets the policy grant: a right that the coordinator gave back stays here.
             let raised = cell.on_hand > on_hand_before || self.under_review.contains(key);
-            let due = self.state.policy().target(cell.on_hand) - cell.outstanding();
-            if raised && due > 0 {
+            let allowed = if raised { self.state.policy().target(cell.on_hand) - cell.outstanding() } else { 0 };
+            // What orders wait for goes first, as far as the units are there and not owed in a shortfall.
+            let awaited = self.ahead.remove(key).unwrap_or(0).min(cell.retained());
+            let due = allowed.max(awaited);
+            if due > 0 {
                 cell.granted += due;
                 let fact = RightsGranted { stock_key: Some(key.into()), granted_total: cell.granted };
                 self.facts.push(Fact::RightsGranted(fact));
@@ -207,7 +228,19 @@ impl<'a> Draft<'a> {
 
     /// What changed against the present state, and what happened.
     pub(crate) fn finish(self) -> (Vec<Change>, Vec<Fact>) {
-        let Self { state, archive: _, meta, cells, allocations, documents, items, facts, under_review: _ } = self;
+        let Self {
+            state,
+            archive: _,
+            meta,
+            cells,
+            allocations,
+            documents,
+            items,
+            facts,
+            site,
+            ahead: _,
+            under_review: _,
+        } = self;
         let mut changes = vec![Change::Meta(meta)];
         changes.extend(items.into_iter().map(|(id, item)| Change::Item(id, item)));
         // A cell that was looked at and never had anything is no cell; one that comes back to nothing is.
@@ -229,6 +262,7 @@ impl<'a> Draft<'a> {
             changes.push(Change::Allocation(id, allocation));
         }
         changes.extend(documents.into_iter().map(|((kind, id), document)| Change::Document(kind, id, document)));
+        changes.extend(site.finish().into_iter().map(Change::Site));
         (changes, facts)
     }
 

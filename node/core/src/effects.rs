@@ -68,6 +68,20 @@ pub enum Answer {
     ReturnReceived(api::ReceiveReturnResponse),
     /// InspectReturn.
     ReturnInspected(api::InspectReturnResponse),
+    /// MoveStock.
+    Moved(api::MoveStockResponse),
+    /// PutAwayStock.
+    PutAway(api::PutAwayStockResponse),
+    /// SetBins.
+    BinsSet(api::SetBinsResponse),
+    /// ExpireLots.
+    LotsExpired(api::ExpireLotsResponse),
+    /// ResolveException.
+    ExceptionResolved(api::ResolveExceptionResponse),
+    /// CloseInbound.
+    InboundClosed(Box<api::CloseInboundResponse>),
+    /// ResolveReceiptDifference.
+    DifferenceResolved(api::ResolveReceiptDifferenceResponse),
     /// ReviewGrants: more cells follow after this one; `None`: all were looked at.
     GrantsReviewed(Option<stockmesh_types::StockKey>),
 }
@@ -88,6 +102,13 @@ impl Answer {
             Self::Adjusted(message) => (7, message.encode_to_vec()),
             Self::ReturnReceived(message) => (8, message.encode_to_vec()),
             Self::ReturnInspected(message) => (9, message.encode_to_vec()),
+            Self::Moved(message) => (30, message.encode_to_vec()),
+            Self::PutAway(message) => (31, message.encode_to_vec()),
+            Self::BinsSet(message) => (32, message.encode_to_vec()),
+            Self::LotsExpired(message) => (33, message.encode_to_vec()),
+            Self::ExceptionResolved(message) => (34, message.encode_to_vec()),
+            Self::InboundClosed(message) => (35, message.encode_to_vec()),
+            Self::DifferenceResolved(message) => (36, message.encode_to_vec()),
         };
         [&[kind], message.as_slice()].concat()
     }
@@ -106,6 +127,13 @@ impl Answer {
             7 => Self::Adjusted(Message::decode(message).ok()?),
             8 => Self::ReturnReceived(Message::decode(message).ok()?),
             9 => Self::ReturnInspected(Message::decode(message).ok()?),
+            30 => Self::Moved(Message::decode(message).ok()?),
+            31 => Self::PutAway(Message::decode(message).ok()?),
+            32 => Self::BinsSet(Message::decode(message).ok()?),
+            33 => Self::LotsExpired(Message::decode(message).ok()?),
+            34 => Self::ExceptionResolved(Message::decode(message).ok()?),
+            35 => Self::InboundClosed(Box::new(Message::decode(message).ok()?)),
+            36 => Self::DifferenceResolved(Message::decode(message).ok()?),
             _ => return None,
         })
     }

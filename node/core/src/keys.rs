@@ -13,6 +13,7 @@
 //! | `e` | 3, number u64 | allocation id: work with units left to ship |
 //! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return), id text | [`Document`](crate::Document) |
 //! | `r` | UUID, 16 bytes | body hash, 16 bytes, then the answer |
+//! | `b` `l` `s` `p` `k` `x` | | those of a site: see [`crate::site::change`] |
 //! | `f` | epoch u64, seq u64 | feed entry, as sent |
 //! | `u` | participant text, 0, destination text, 0, epoch u64 | cursor in another's feed: seq u64, hash 32 bytes (the shell's) |
 //!
@@ -23,6 +24,7 @@
 use stockmesh_types::{AllocationId, FeedId, Grade, Incarnation, ItemId, OrderId, RequestId, StockKey};
 
 use crate::change::DocumentKind;
+use crate::site::SiteKey;
 
 /// A key of the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +51,8 @@ pub enum Key {
     Document(DocumentKind, OrderId),
     /// A remembered request.
     Request(RequestId),
+    /// A site's.
+    Site(Box<SiteKey>),
     /// An entry of the own feed.
     FeedEntry {
         /// Epoch.
@@ -69,14 +73,7 @@ impl Key {
             Self::Meta => vec![b'm'],
             Self::FeedHead => vec![b'h'],
             Self::Item(item) => joined(b'i', &[item.as_str().as_bytes()]),
-            Self::Cell(key) => {
-                let grade = match key.grade {
-                    Grade::New => 1,
-                    Grade::Refurbished => 2,
-                };
-                let (item, owner) = (key.item.as_str().as_bytes(), key.owner.as_bytes());
-                joined(b'c', &[item, &[0, grade], owner, &[0], key.shelf_life_class.as_bytes()])
-            }
+            Self::Cell(key) => joined(b'c', &[&stock_key_bytes(key)]),
             Self::Allocation(AllocationId { incarnation, log_index, n }) => {
                 joined(b'a', &[&incarnation.0.to_be_bytes(), &log_index.to_be_bytes(), &n.to_be_bytes()])
             }
@@ -87,6 +84,7 @@ impl Key {
             Self::OpenTask(number) => joined(b'e', &[&[3], &number.to_be_bytes()]),
             Self::Document(kind, id) => joined(b'd', &[&[kind.number()], id.as_str().as_bytes()]),
             Self::Request(id) => joined(b'r', &[&id.bytes()]),
+            Self::Site(key) => key.encode(),
             Self::FeedEntry { epoch, seq } => joined(b'f', &[&epoch.to_be_bytes(), &seq.to_be_bytes()]),
             Self::Cursor(FeedId { participant, destination, epoch }) => {
                 joined(b'u', &[participant.as_bytes(), &[0], destination.as_bytes(), &[0], &epoch.to_be_bytes()])
@@ -103,18 +101,8 @@ impl Key {
             b'm' if rest.is_empty() => Self::Meta,
             b'h' if rest.is_empty() => Self::FeedHead,
             b'i' => Self::Item(ItemId::new(text(rest)?).ok()?),
-            b'c' => {
-                let (item, rest) = until_zero(rest)?;
-                let (grade, rest) = rest.split_first()?;
-                let grade = match grade {
-                    1 => Grade::New,
-                    2 => Grade::Refurbished,
-                    _ => return None,
-                };
-                let (owner, class) = until_zero(rest)?;
-                let item = ItemId::new(text(item)?).ok()?;
-                Self::Cell(StockKey::new(item, grade, text(owner)?.to_owned(), text(class)?.to_owned()).ok()?)
-            }
+            b'c' => Self::Cell(stock_key_of_bytes(rest)?),
+            first if SiteKey::FIRST_BYTES.contains(first) => Self::Site(Box::new(SiteKey::decode(bytes)?)),
             b'a' if rest.len() == 16 => Self::Allocation(AllocationId {
                 incarnation: Incarnation(u32::from_be_bytes(rest[..4].try_into().ok()?)),
                 log_index: u64::from_be_bytes(rest[4..12].try_into().ok()?),
@@ -154,6 +142,30 @@ impl Key {
             _ => return None,
         })
     }
+}
+
+/// A stock key within a key: item, 0, grade, owner, 0, shelf-life class.
+pub(crate) fn stock_key_bytes(key: &StockKey) -> Vec<u8> {
+    let StockKey { item, grade, owner, shelf_life_class } = key;
+    let grade = match grade {
+        Grade::New => 1,
+        Grade::Refurbished => 2,
+    };
+    [item.as_str().as_bytes(), &[0, grade], owner.as_bytes(), &[0], shelf_life_class.as_bytes()].concat()
+}
+
+/// Reads [`stock_key_bytes`].
+pub(crate) fn stock_key_of_bytes(bytes: &[u8]) -> Option<StockKey> {
+    let (item, rest) = until_zero(bytes)?;
+    let (grade, rest) = rest.split_first()?;
+    let grade = match grade {
+        1 => Grade::New,
+        2 => Grade::Refurbished,
+        _ => return None,
+    };
+    let (owner, class) = until_zero(rest)?;
+    let item = ItemId::new(text(item)?).ok()?;
+    StockKey::new(item, grade, text(owner)?.to_owned(), text(class)?.to_owned()).ok()
 }
 
 fn joined(first: u8, parts: &[&[u8]]) -> Vec<u8> {

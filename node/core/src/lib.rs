@@ -14,7 +14,7 @@
 //!
 //! Must never be here: a clock, randomness, I/O, hash maps, floats. Time and principals are passed in.
 //!
-//! Reading order: [`cell`], [`allocation`], [`draft`], [`command`], [`requests`], [`state`], [`archive`],
+//! Reading order: [`cell`], [`allocation`], [`draft`], [`command`], [`requests`], [`site`], [`state`], [`archive`],
 //! [`keys`], [`change`].
 
 pub mod allocation;
@@ -27,6 +27,7 @@ pub mod effects;
 pub mod keys;
 pub mod policy;
 pub mod requests;
+pub mod site;
 pub mod state;
 pub mod views;
 

@@ -21,6 +21,7 @@ use crate::draft::Draft;
 use crate::effects::{Answer, Context, Effects};
 use crate::policy::GrantPolicy;
 use crate::requests::{self, CAPACITY, Recall, RequestMemory};
+use crate::site::{Site, SitePolicy};
 
 /// Who the node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,10 @@ pub struct NodeState {
     /// The same, by number.
     open: BTreeMap<u64, AllocationId>,
     requests: RequestMemory,
+    site: Site,
+    site_policy: SitePolicy,
+    /// Last entry of the own feed in this epoch. Not written: the head of the feed is.
+    position: u64,
 }
 
 impl NodeState {
@@ -65,6 +70,7 @@ impl NodeState {
             accepted: 0,
             forgotten_upto_ms: i64::MIN,
             requests: 0,
+            issued: 0,
         };
         Self {
             identity,
@@ -75,6 +81,9 @@ impl NodeState {
             allocations: BTreeMap::new(),
             open: BTreeMap::new(),
             requests,
+            site: Site::default(),
+            site_policy: SitePolicy::default(),
+            position: 0,
         }
     }
 
@@ -126,6 +135,7 @@ impl NodeState {
         answer: Answer,
     ) -> Effects {
         changes.iter().cloned().for_each(|change| self.absorb(change));
+        self.position += facts.len() as u64;
         let template = EntryBody {
             time_ms: time.0,
             business_date: context.business_date.to_string(),
@@ -165,6 +175,7 @@ impl NodeState {
             | Change::TaskNumber(..)
             | Change::TaskOfOrder(..)
             | Change::OpenTask(..) => {}
+            Change::Site(change) => self.site.absorb(change),
         }
     }
 
@@ -183,11 +194,12 @@ impl NodeState {
         if self.open.len() != self.allocations.len() {
             return Some("two open allocations have the same number".to_owned());
         }
-        self.cells.iter().find_map(|(key, cell)| {
+        let flaw = self.cells.iter().find_map(|(key, cell)| {
             let open = open.get(key).copied().unwrap_or(0);
             let apart = (open != cell.open).then(|| format!("{} units open, allocations say {open}", cell.open));
             cell.flaw().or(apart).map(|flaw| format!("cell {key}: {flaw}"))
-        })
+        });
+        flaw.or_else(|| self.site.flaw(&self.cells))
     }
 
     /// Who the node is.
@@ -200,6 +212,34 @@ impl NodeState {
     #[must_use]
     pub fn policy(&self) -> GrantPolicy {
         self.policy
+    }
+
+    /// Bins, lots, serial numbers, expected receipts, counts, exceptions.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Settings of the site.
+    #[must_use]
+    pub fn site_policy(&self) -> SitePolicy {
+        self.site_policy
+    }
+
+    /// Takes settings of the site over.
+    pub fn set_site_policy(&mut self, policy: SitePolicy) {
+        self.site_policy = policy;
+    }
+
+    /// Last entry of the own feed in this epoch.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Says where the own feed ends, once, when a store was opened; from then on every fact moves it.
+    pub fn set_position(&mut self, seq: u64) {
+        self.position = seq;
     }
 
     /// What it knows about itself.

@@ -32,6 +32,7 @@ pub fn level(key: &StockKey, cell: &Cell) -> StockLevel {
         shipped_total: cell.shipped_total,
         customer_returned_total: cell.customer_returned_total,
         disposed_total: cell.disposed_total,
+        in_receiving: cell.in_receiving,
         ..StockLevel::default()
     }
 }

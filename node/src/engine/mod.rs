@@ -80,12 +80,13 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     pub(crate) fn new(
         store: Arc<dyn Store>,
-        state: NodeState,
+        mut state: NodeState,
         feed: FeedId,
         head: Head,
         first_seq: u64,
         cursors: BTreeMap<FeedId, Head>,
     ) -> Self {
+        state.set_position(head.seq);
         Self {
             store,
             state,

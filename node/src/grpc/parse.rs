@@ -3,6 +3,7 @@
 //! Must not know: the node's state; what depends on it is the core's to refuse.
 
 use stockmesh_node_core::command::*;
+use stockmesh_node_core::site::{Asked, UnitGroup};
 use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::convert::{self, check_price, currency, specified};
 use stockmesh_proto::feed::v1 as feed;
@@ -21,6 +22,13 @@ fn document_id(text: &str, request: RequestId, field: &str) -> Result<OrderId, R
         return OrderId::new(&request.to_string());
     }
     OrderId::new(text).map_err(|reject| reject.field(field))
+}
+
+fn optional_id(text: &str, field: &str) -> Result<Option<OrderId>, Reject> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    OrderId::new(text).map(Some).map_err(|reject| reject.field(field))
 }
 
 fn lines<T, U>(given: &[T], parse: impl Fn(&T, &str) -> Result<U, Reject>) -> Result<Vec<U>, Reject> {
@@ -54,20 +62,32 @@ pub fn receive(request: &ReceiveStockRequest, id: RequestId) -> Result<Command, 
         receipt_id: document_id(&request.receipt_id, id, "receipt_id")?,
         kind: specified(request.kind, "kind")?,
         reference: text(&request.reference, "reference")?,
-        lines: lines(&request.lines, receipt_line)?,
+        lines: lines(&request.lines, |line, at| receipt_line(line, at, !request.inbound_id.is_empty()))?,
+        inbound: optional_id(&request.inbound_id, "inbound_id")?,
     };
-    let first = command.lines[0].cost.currency;
-    if let Some(n) = command.lines.iter().position(|line| line.cost.currency != first) {
-        let message = format!("cost is in {}, that of the first line in {first}", command.lines[n].cost.currency);
+    let mut currencies = command.lines.iter().enumerate().filter_map(|(n, line)| Some((n, line.cost?.currency)));
+    if let Some((_, first)) = currencies.next()
+        && let Some((n, other)) = currencies.find(|(_, other)| *other != first)
+    {
+        let message = format!("cost is in {other}, that of the first line in {first}");
         return Err(Reject::new(Reason::CurrencyMismatch, message).field(format!("lines[{n}].cost.currency_code")));
     }
     Ok(Command::ReceiveStock(command))
 }
 
-fn receipt_line(line: &feed::ReceiptLine, at: &str) -> Result<ReceiptLine, Reject> {
+fn receipt_line(line: &feed::ReceiptLine, at: &str, inbound: bool) -> Result<ReceiptLine, Reject> {
     let in_line = |field: &str| format!("{at}.{field}");
     let stock_key = convert::stock_key(&line.stock_key, &in_line("stock_key"))?;
-    let quantity = positive(line.quantity, &in_line("quantity"))?;
+    let quantity = Asked::of_wire(line.quantity, &line.entered).map_err(|reject| reject.within(at))?;
+    let units = UnitGroup::of_wire(&line.units, &in_line("units"))?;
+    if inbound && line.inbound_line == 0 {
+        let message = "inbound_line is missing: lines of an expected receipt are numbered from 1";
+        return Err(Reject::new(Reason::MissingField, message).field(in_line("inbound_line")));
+    }
+    if !inbound && line.inbound_line != 0 {
+        let message = "inbound_line is set, and the receipt names no inbound_id";
+        return Err(Reject::new(Reason::InvalidValue, message).field(in_line("inbound_line")));
+    }
     let condition = match line.condition {
         0 => ReceivedCondition::Sellable,
         other => match specified::<common::Condition>(other, &in_line("condition"))? {
@@ -79,12 +99,20 @@ fn receipt_line(line: &feed::ReceiptLine, at: &str) -> Result<ReceiptLine, Rejec
                 return Err(Reject::new(Reason::InvalidValue, message).field(in_line("condition")));
             }
             common::Condition::InReceiving => {
-                let message = "condition IN_RECEIVING is not in this release: book in what is checked";
-                return Err(Reject::new(Reason::NotInThisRelease, message).field(in_line("condition")));
+                let message = "what is held in receiving follows from the expected receipt: name it with inbound_id";
+                return Err(Reject::new(Reason::InvalidValue, message).field(in_line("condition")));
             }
         },
     };
-    let cost = convert::required(&line.cost, &in_line("cost"))?;
+    let cost = match &line.cost {
+        None if inbound => None,
+        cost => Some(receipt_cost(convert::required(cost, &in_line("cost"))?, at)?),
+    };
+    Ok(ReceiptLine { stock_key, quantity, condition, cost, inbound_line: line.inbound_line, units })
+}
+
+fn receipt_cost(cost: &common::Money, at: &str) -> Result<Money, Reject> {
+    let in_line = |field: &str| format!("{at}.{field}");
     let minor = cost.minor;
     let amount = in_line("cost.minor");
     if minor < 0 {
@@ -95,7 +123,7 @@ fn receipt_line(line: &feed::ReceiptLine, at: &str) -> Result<ReceiptLine, Rejec
         return Err(Reject::new(Reason::AmountTooLarge, message).field(amount));
     }
     let currency = currency(&cost.currency_code, &in_line("cost.currency_code"))?;
-    Ok(ReceiptLine { stock_key, quantity, condition, cost: Money { currency, minor } })
+    Ok(Money { currency, minor })
 }
 
 /// SellAtCounter.
@@ -189,6 +217,9 @@ pub fn adjust(request: &AdjustStockRequest, id: RequestId) -> Result<Command, Re
         stock_key: convert::stock_key(&request.stock_key, "stock_key")?,
         delta: change(request.delta, "delta")?,
         reason: specified(request.reason, "reason")?,
+        reference: text(&request.reference, "reference")?,
+        entered: Asked::of_wire(1, &request.entered)?.entered,
+        units: UnitGroup::of_wire(&request.units, "units")?,
     }))
 }
 

@@ -43,7 +43,7 @@ pub enum Question {
         /// Id of the request, for what can be repeated.
         request: Option<RequestStamp>,
         /// What is asked.
-        command: Command,
+        command: Box<Command>,
         /// Where the answer goes.
         reply: Reply<Answer>,
     },
@@ -132,7 +132,7 @@ impl Forming {
             Question::Command { .. } | Question::Follow { .. } if self.disk_is_low => question.refusal(read_only()),
             Question::Command { principal, request, command, reply } => {
                 let context = Context { now: self.now, business_date: self.now.date(), principal, request };
-                release(reply, engine.handle(&context, command))
+                release(reply, engine.handle(&context, *command))
             }
             Question::Follow { feed, entries, reply } => {
                 let head = engine.follow(self.now, self.now.date(), &feed, &entries);

@@ -185,12 +185,13 @@ pub fn receipt(id: &str, item: &str, quantity: i64) -> Command {
         receipt_id: OrderId::new(id).unwrap(),
         kind: ReceiptKind::PurchaseOrder,
         reference: String::new(),
-        lines: vec![ReceiptLine {
-            stock_key: key(item),
+        lines: vec![ReceiptLine::plain(
+            key(item),
             quantity,
-            condition: ReceivedCondition::Sellable,
-            cost: Money { currency: Currency::new("EUR").unwrap(), minor: 100 },
-        }],
+            ReceivedCondition::Sellable,
+            Money { currency: Currency::new("EUR").unwrap(), minor: 100 },
+        )],
+        inbound: None,
     })
 }
 

@@ -5,10 +5,16 @@
 //! Must not know: requests and their memory, which come before; durability, which comes after.
 
 mod adjust;
+mod bins;
 mod decline;
+mod exceptions;
+mod expire;
 mod grants;
+mod inbound;
+mod move_stock;
 mod pack;
 mod pick;
+mod put_away;
 mod receive;
 mod returns;
 mod sell;
@@ -18,10 +24,16 @@ mod work;
 use stockmesh_types::Reject;
 
 pub use adjust::AdjustStock;
+pub use bins::{MAX_BINS, SetBins};
 pub use decline::DeclineAllocation;
+pub use exceptions::ResolveException;
+pub use expire::ExpireLots;
 pub use grants::ReviewGrants;
+pub use inbound::{CloseInbound, ResolveReceiptDifference};
+pub use move_stock::MoveStock;
 pub use pack::PackItems;
 pub use pick::PickItems;
+pub use put_away::PutAwayStock;
 pub use receive::{ReceiptLine, ReceiveStock, ReceivedCondition};
 pub use returns::{BoughtOn, InspectReturn, ReceiveReturn};
 pub use sell::{SaleLine, SellAtCounter};
@@ -52,6 +64,20 @@ pub enum Command {
     ReceiveReturn(ReceiveReturn),
     /// Decides what happens to them.
     InspectReturn(InspectReturn),
+    /// Changes the condition of units.
+    MoveStock(MoveStock),
+    /// Puts units into a bin.
+    PutAwayStock(PutAwayStock),
+    /// Sets bins up.
+    SetBins(SetBins),
+    /// Takes expired lots out of sellable stock.
+    ExpireLots(ExpireLots),
+    /// Closes an exception.
+    ResolveException(ResolveException),
+    /// Says that no more comes of an expected receipt.
+    CloseInbound(CloseInbound),
+    /// Decides about units that are held in receiving.
+    ResolveReceiptDifference(ResolveReceiptDifference),
     /// A fact of the coordinator's feed to this node takes effect.
     FollowCoordinator(CoordinatorFact),
     /// Grants what a changed policy allows.
@@ -61,15 +87,22 @@ pub enum Command {
 impl Command {
     pub(crate) fn execute(self, context: &Context, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
         match self {
-            Self::ReceiveStock(command) => command.execute(draft),
+            Self::ReceiveStock(command) => command.execute(context, draft),
             Self::SellAtCounter(command) => command.execute(context, draft),
             Self::PickItems(command) => command.execute(draft),
             Self::PackItems(command) => command.execute(draft),
             Self::ShipItems(command) => command.execute(draft),
             Self::DeclineAllocation(command) => command.execute(draft),
-            Self::AdjustStock(command) => command.execute(draft),
+            Self::AdjustStock(command) => command.execute(context, draft),
             Self::ReceiveReturn(command) => command.execute(draft),
             Self::InspectReturn(command) => command.execute(draft),
+            Self::MoveStock(command) => command.execute(draft),
+            Self::PutAwayStock(command) => command.execute(draft),
+            Self::SetBins(command) => command.execute(draft),
+            Self::ExpireLots(command) => command.execute(context, draft),
+            Self::ResolveException(command) => command.execute(draft),
+            Self::CloseInbound(command) => command.execute(context, draft),
+            Self::ResolveReceiptDifference(command) => command.execute(draft),
             Self::FollowCoordinator(command) => command.execute(draft),
             Self::ReviewGrants(command) => Ok(command.execute(draft)),
         }

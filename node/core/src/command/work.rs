@@ -7,7 +7,10 @@
 use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::convert;
 use stockmesh_proto::feed::v1::entry_body::Fact;
-use stockmesh_proto::feed::v1::{AllocationAccepted, AllocationOpened, CancellationAnswered, RightsReturned};
+use stockmesh_proto::feed::v1::{
+    AllocationAccepted, AllocationOpened, CancellationAnswered, InboundAnnounced, InboundClaimed, InboundClosed,
+    RightsReturned,
+};
 use stockmesh_types::{
     AllocationId, Epoch, Incarnation, ItemId, OrderId, Quantity, Reason, Reject, StockKey, quantity,
 };
@@ -60,6 +63,12 @@ pub enum Work {
         /// Cumulative units that should be cancelled.
         requested_total: Quantity,
     },
+    /// Goods are expected.
+    Announce(Box<InboundAnnounced>),
+    /// Nothing more is expected.
+    CloseInbound(InboundClosed),
+    /// Claims on a line of what is expected changed.
+    ClaimInbound(InboundClaimed),
     /// Rights given back.
     TakeBackRights {
         /// Epoch that the counter belongs to.
@@ -90,13 +99,21 @@ impl Work {
         match fact {
             Some(Fact::ItemRanged(ranged)) => Ok(Self::RangeItem {
                 item: ItemId::new(&ranged.item)?,
-                details: Item { description: ranged.description.clone(), weight_grams: ranged.weight_grams },
+                details: Item {
+                    description: ranged.description.clone(),
+                    weight_grams: ranged.weight_grams,
+                    attributes: ranged.attributes.clone(),
+                    version: ranged.version,
+                },
             }),
             Some(Fact::AllocationOpened(opened)) => Self::opened(opened),
             Some(Fact::CancellationRequested(cancel)) => Ok(Self::Cancel {
                 id: convert::allocation_id(&cancel.allocation, "allocation")?,
                 requested_total: quantity::positive(cancel.requested_total, "requested_total")?,
             }),
+            Some(Fact::InboundAnnounced(announced)) => Ok(Self::Announce(Box::new(announced.clone()))),
+            Some(Fact::InboundClosed(closed)) => Ok(Self::CloseInbound(closed.clone())),
+            Some(Fact::InboundClaimed(claimed)) => Ok(Self::ClaimInbound(claimed.clone())),
             Some(Fact::RightsReturned(RightsReturned { epoch, stock_key, returned_total })) => {
                 Ok(Self::TakeBackRights {
                     epoch: Epoch(*epoch),
@@ -138,6 +155,9 @@ impl CoordinatorFact {
                 work.accept(draft, id)?;
             }
             Work::Cancel { id, requested_total } => cancel(draft, id, requested_total)?,
+            Work::Announce(announced) => super::inbound::announce(draft, *announced)?,
+            Work::CloseInbound(closed) => super::inbound::closed_by_coordinator(draft, &closed)?,
+            Work::ClaimInbound(claimed) => super::inbound::claimed(draft, &claimed)?,
             Work::TakeBackRights { epoch, stock_key, returned_total } => {
                 // A counter of an epoch that is over says nothing about this one.
                 if epoch < draft.state().identity().epoch {

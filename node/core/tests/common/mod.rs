@@ -129,7 +129,8 @@ impl TestNode {
     }
 
     pub fn range(&mut self, item: &str) {
-        let details = stockmesh_node_core::Item { description: format!("Item {item}"), weight_grams: 100 };
+        let details =
+            stockmesh_node_core::Item { description: format!("Item {item}"), weight_grams: 100, ..Default::default() };
         self.follow(Work::RangeItem { item: ItemId::new(item).unwrap(), details }).unwrap();
     }
 
@@ -150,6 +151,15 @@ impl TestNode {
         (&Kept(&self.stored) as &dyn Archive).allocation(allocation(n))
     }
 
+    pub fn propose(
+        &self,
+        item: &str,
+        quantity: Quantity,
+        today: stockmesh_types::BusinessDate,
+    ) -> stockmesh_proto::node::v1::ProposeUnitsResponse {
+        self.state.propose(&Kept(&self.stored), &key(item), quantity, today)
+    }
+
     /// The state as a restart would find it.
     pub fn reloaded(&self) -> NodeState {
         let mut state = NodeState::new(identity(), self.policy);
@@ -157,6 +167,7 @@ impl TestNode {
             let key = Key::decode(bytes).expect("a key that was written");
             state.absorb(Change::decode(key, value).unwrap().expect("a key of the core"));
         }
+        state.set_position(self.entries.len() as u64);
         state
     }
 
@@ -206,17 +217,16 @@ pub fn opened(n: u64, order: &str, item: &str, quantity: Quantity) -> Work {
 }
 
 pub fn receipt(id: &str, lines: &[(&str, Quantity, ReceivedCondition)]) -> Command {
-    let line = |(item, quantity, condition): &(&str, Quantity, ReceivedCondition)| ReceiptLine {
-        stock_key: key(item),
-        quantity: *quantity,
-        condition: *condition,
-        cost: Money { currency: Currency::new("EUR").unwrap(), minor: 100 },
+    let cost = Money { currency: Currency::new("EUR").unwrap(), minor: 100 };
+    let line = |(item, quantity, condition): &(&str, Quantity, ReceivedCondition)| {
+        ReceiptLine::plain(key(item), *quantity, *condition, cost)
     };
     Command::ReceiveStock(ReceiveStock {
         receipt_id: doc(id),
         kind: ReceiptKind::PurchaseOrder,
         reference: "po-1".into(),
         lines: lines.iter().map(line).collect(),
+        inbound: None,
     })
 }
 
@@ -254,7 +264,7 @@ pub fn decline(n: u64, quantity: Quantity, reason: DeclineReason) -> Command {
 }
 
 pub fn adjust(item: &str, delta: Quantity, reason: AdjustReason) -> Command {
-    Command::AdjustStock(AdjustStock { adjustment_id: doc("adj"), stock_key: key(item), delta, reason })
+    Command::AdjustStock(AdjustStock::plain(doc("adj"), key(item), delta, reason))
 }
 
 pub fn return_goods(id: &str, item: &str, quantity: Quantity) -> Command {

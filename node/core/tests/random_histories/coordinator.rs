@@ -83,8 +83,10 @@ impl Coordinator {
                 break;
             }
             if a.item == item {
-                let asked_already = (a.requested - a.cancelled).max(0);
-                let more = (a.quantity - a.shipped - a.cancelled - asked_already).min(missing - asked_already).max(0);
+                // What was asked and has shipped meanwhile came too late: it is asked of another one.
+                let left = a.quantity - a.shipped - a.cancelled;
+                let asked_already = (a.requested - a.cancelled).clamp(0, left);
+                let more = (left - asked_already).min(missing - asked_already).max(0);
                 missing -= asked_already + more;
                 self.request_cancel(n, more);
             }

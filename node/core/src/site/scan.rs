@@ -1,0 +1,1 @@
+//! Scanned codes.
