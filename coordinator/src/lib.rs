@@ -10,6 +10,7 @@
 //!
 //! Reading order: [`replica`], [`storage`], [`outbox`], [`machine`], [`driver`], [`transport`], [`grpc`], [`serve`].
 
+pub mod changes;
 pub mod cli;
 pub mod config;
 pub mod driver;

@@ -12,6 +12,7 @@ use stockmesh_coordinator_core::{Answer, FeedStanding, Notice, Snapshot, Snapsho
 use stockmesh_proto::raft::v1::LogEntry;
 use stockmesh_types::Reject;
 
+use crate::changes::Changes;
 use crate::fault::Fault;
 use crate::outbox::{Outbox, Pin};
 use crate::replica::Committed;
@@ -59,6 +60,7 @@ pub struct Landed {
 /// State and feeds.
 pub struct Machine {
     state: SharedState,
+    changes: Changes,
     outbox: Arc<Outbox>,
 }
 
@@ -66,13 +68,19 @@ impl Machine {
     /// On an opened outbox, before the first entry.
     #[must_use]
     pub fn new(outbox: Arc<Outbox>) -> Self {
-        Self { state: SharedState::default(), outbox }
+        Self { state: SharedState::default(), changes: Changes::default(), outbox }
     }
 
     /// The state, for readers.
     #[must_use]
     pub fn state(&self) -> SharedState {
         self.state.clone()
+    }
+
+    /// Which stock keys changed lately.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
     }
 
     /// The feeds.
@@ -96,6 +104,11 @@ impl Machine {
                     let entry =
                         LogEntry::decode(data.clone()).map_err(|error| Fault::Undecodable { index: *index, error })?;
                     let applied = state.apply(*index, &entry)?;
+                    if applied.touched_all {
+                        self.changes.forget(*index);
+                    } else {
+                        self.changes.note(*index, &applied.touched);
+                    }
                     emitted.extend(applied.emitted);
                     notices.extend(applied.notices);
                     done.push(Done { proposal: *proposal, outcomes: applied.outcomes });
@@ -135,7 +148,9 @@ impl Machine {
             let name = feed_file(destination);
             has(&name).then(|| snapshots.file(place, &name)).transpose()
         })?;
+        let index = state.applied_index();
         *self.state.0.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.changes.forget(index);
         Ok(manifest)
     }
 

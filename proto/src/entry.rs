@@ -54,7 +54,11 @@ impl Head {
 
     /// Makes the next entry, and moves on to it.
     pub fn append(&mut self, feed: &FeedId, body: &EntryBody) -> FeedEntry {
-        let body = Bytes::from(body.encode_to_vec());
+        self.append_encoded(feed, Bytes::from(body.encode_to_vec()))
+    }
+
+    /// Makes the next entry of an encoded [`EntryBody`], and moves on to it.
+    pub fn append_encoded(&mut self, feed: &FeedId, body: Bytes) -> FeedEntry {
         let seq = self.seq + 1;
         let hash = chain_hash(&self.hash, feed, seq, &body);
         *self = Self { seq, hash };

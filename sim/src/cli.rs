@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use stockmesh_proto::finance::v1::ExportFormat;
 
+use crate::bench::BenchArgs;
 use crate::demo::{self, DemoOptions, DemoResult};
 use crate::network::{Network, ServiceKind};
 use crate::report::{Figures, html, json, summary};
@@ -34,6 +35,11 @@ enum Command {
     /// started again and stores sell at their counters; ships everything, takes returns, and waits until the books are
     /// complete. Prints a summary. Exit status: 0 all checks passed, 3 a check failed, 1 the run failed, 2 wrong usage
     Demo(DemoArgs),
+    /// Measure a coordinator group: orders a second, one by one and on a stream, with their latency
+    ///
+    /// Starts three replicas as real processes on free loopback ports without TLS, gives nodes rights for every item, and
+    /// places orders with so many in flight, level by level. Prints a table with what it ran on. Use a release build
+    Bench(BenchArgs),
 }
 
 #[derive(Args)]
@@ -85,8 +91,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let Command::Demo(args) = cli.command;
-    match run(&args) {
+    let outcome = match cli.command {
+        Command::Demo(args) => run(&args),
+        Command::Bench(args) => bench(&args),
+    };
+    match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(CHECK_FAILED),
         Err(error) => {
@@ -123,6 +132,19 @@ fn run(args: &DemoArgs) -> anyhow::Result<bool> {
             passed = demo(args, stream) => passed,
         }
     })
+}
+
+fn bench(args: &BenchArgs) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    let report = runtime.block_on(async {
+        tokio::select! {
+            // Ctrl-C drops the run, and with it every process.
+            () = stockmesh_service::server::shutdown_signal() => bail!("interrupted"),
+            report = crate::bench::run(args) => report,
+        }
+    })?;
+    report.print();
+    Ok(report.replicas_agree)
 }
 
 fn stream_of(args: &DemoArgs) -> anyhow::Result<Stream> {

@@ -9,11 +9,14 @@
 //!   demo ───── set-up, customers, nodes' people, faults, aftermath; what was acknowledged
 //!      │
 //!   checks ─── one guarantee to a file, over the evidence     report: summary, page, JSON
+//!
+//!   bench ──── a coordinator group under load: orders a second, latency
 //! ```
 //!
 //! Reading order: [`streams`], [`network`], [`demo`], [`checks`], [`report`]. Tests that need a network use
 //! [`network::Network`]; nothing of the product imports this package.
 
+pub mod bench;
 pub mod checks;
 pub mod cli;
 pub mod demo;

@@ -16,6 +16,10 @@ pub struct Applied {
     pub outcomes: Vec<Result<Answer, Reject>>,
     /// Entries of the coordinator's own feeds, in the order in which they were chained.
     pub emitted: Vec<Emitted>,
+    /// Stock keys whose availability changed, by dense index, each at least once.
+    pub touched: Vec<u32>,
+    /// A node was fenced, or let go: the availability of whatever it has changed, beyond `touched`.
+    pub touched_all: bool,
     /// Oddities that changed nothing in the outcome, for the log that people read.
     pub notices: Vec<Notice>,
 }

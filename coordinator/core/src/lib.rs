@@ -32,7 +32,7 @@ pub mod validate;
 
 pub use answer::{Answer, Applied, Emitted, Fault, Notice};
 pub use apply::required_feature_level;
-pub use read::Page;
+pub use read::{OrderTotals, Page};
 pub use recovery::WelcomePage;
 pub use snapshot::{Snapshot, SnapshotChunk, SnapshotError};
 pub use state::{Counters, FeedStanding, State};

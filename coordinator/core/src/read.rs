@@ -5,7 +5,7 @@
 use prost::Message;
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::coordinator::v1 as api;
-use stockmesh_types::{OrderId, StockKey};
+use stockmesh_types::{OrderId, Quantity, StockKey};
 
 use crate::State;
 use crate::records::{Cell, NONE, NodeRecord, OrderRecord};
@@ -18,6 +18,19 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Pass this as `after` for the next page; `None` at the end.
     pub next: Option<u64>,
+}
+
+/// An order in units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OrderTotals {
+    /// Promised by nodes and not shipped.
+    pub promised: Quantity,
+    /// Waiting for stock.
+    pub backordered: Quantity,
+    /// Cancelled for good.
+    pub cancelled: Quantity,
+    /// When it was committed, log time, milliseconds since 1970-01-01T00:00:00Z.
+    pub committed_ms: i64,
 }
 
 /// Records that one filtered page looks at, so that a rare filter can't hold up a replica. The page may then be short.
@@ -136,6 +149,42 @@ impl State {
                 .collect();
         }
         answer
+    }
+
+    /// Dense index of a stock key that was granted or ordered before; `None` for one that was not, or is malformed.
+    #[must_use]
+    pub fn stock_key_index(&self, key: &wire::StockKey) -> Option<u32> {
+        self.wire_key_index(key)
+    }
+
+    /// Units of a stock key, by dense index, that can be promised now, and that wait.
+    #[must_use]
+    pub fn availability_total(&self, key: u32) -> (Quantity, Quantity) {
+        self.keys.get(key).map_or((0, 0), |record| (self.free_of_key(record), record.waiting_total))
+    }
+
+    /// The same with its stock key; `None` when there is no such index.
+    #[must_use]
+    pub fn availability_message(&self, key: u32) -> Option<api::AvailabilityTotal> {
+        self.keys.get(key).map(|record| api::AvailabilityTotal {
+            stock_key: Some((&record.key).into()),
+            available_to_fulfill: self.free_of_key(record),
+            backordered: record.waiting_total,
+        })
+    }
+
+    /// What an order comes to in units; `None` for one that there is not.
+    #[must_use]
+    pub fn order_totals(&self, id: &str) -> Option<OrderTotals> {
+        let record = self.orders.get(self.order_index.get(id)?)?;
+        let lines = self.lines.iter_from(record.first_line as usize).take(record.lines as usize);
+        let mut totals = OrderTotals { committed_ms: record.committed_ms, ..OrderTotals::default() };
+        for line in lines {
+            totals.promised += line.ordered - line.cancelled - line.waiting - line.shipped;
+            totals.backordered += line.waiting;
+            totals.cancelled += line.cancelled;
+        }
+        Some(totals)
     }
 
     pub(crate) fn node_name(&self, node: u32) -> String {

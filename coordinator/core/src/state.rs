@@ -251,8 +251,13 @@ pub(crate) fn full(what: &'static str) -> Fault {
 impl State {
     /// Dense index of a stock key of a message; `None` when it is malformed or was never granted or ordered.
     pub(crate) fn wire_key_index(&self, key: &stockmesh_proto::common::v1::StockKey) -> Option<u32> {
+        self.wire_key_of(self.item_index.get(&key.item)?, key)
+    }
+
+    /// The same where the item is known.
+    pub(crate) fn wire_key_of(&self, item: u32, key: &stockmesh_proto::common::v1::StockKey) -> Option<u32> {
         use stockmesh_proto::common::v1::Grade as WireGrade;
-        let item = self.items.get(self.item_index.get(&key.item)?)?;
+        let item = self.items.get(item)?;
         let grade = match WireGrade::try_from(key.grade).ok()? {
             WireGrade::Unspecified | WireGrade::New => stockmesh_types::Grade::New,
             WireGrade::Refurbished => stockmesh_types::Grade::Refurbished,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use stockmesh_proto::common::v1::{AllocationId, Grade, NodeKind, StockKey};
 use stockmesh_proto::coordinator::v1::{
     Allocation, Availability, Cell, GetClusterStatusResponse, Item, Node, OrderLineStatus, OrderState, OrderStatus,
+    SourcingSummary,
 };
 
 fn word(name: &str, prefix: &str) -> String {
@@ -57,20 +58,24 @@ pub(super) fn order_status(status: &OrderStatus) -> Value {
         "currency_code": order.currency_code,
         "state": state(status.state),
         "lines": status.lines.iter().map(order_line).collect::<Vec<_>>(),
-        "sourcing": {
-            "chosen": sourcing.chosen.iter().map(|cost| json!({
-                "node": cost.node,
-                "units": cost.units,
-                "shipment_minor": cost.shipment_minor,
-                "handling_minor": cost.handling_minor,
-                "distance_km": cost.distance_km,
-            })).collect::<Vec<_>>(),
-            "total_minor": sourcing.total_minor,
-            "proven_optimal": sourcing.proven_optimal,
-            "gap_ppm": sourcing.gap_ppm,
-            "short_units": sourcing.short_units,
-            "candidates": sourcing.candidates,
-        },
+        "sourcing": self::sourcing(&sourcing),
+    })
+}
+
+pub(super) fn sourcing(sourcing: &SourcingSummary) -> Value {
+    json!({
+        "chosen": sourcing.chosen.iter().map(|cost| json!({
+            "node": cost.node,
+            "units": cost.units,
+            "shipment_minor": cost.shipment_minor,
+            "handling_minor": cost.handling_minor,
+            "distance_km": cost.distance_km,
+        })).collect::<Vec<_>>(),
+        "total_minor": sourcing.total_minor,
+        "proven_optimal": sourcing.proven_optimal,
+        "gap_ppm": sourcing.gap_ppm,
+        "short_units": sourcing.short_units,
+        "candidates": sourcing.candidates,
     })
 }
 

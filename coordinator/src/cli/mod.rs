@@ -2,6 +2,7 @@
 //!
 //! It must not know how a replica works; what it prints, programs may read (`--output json`).
 
+mod bulk;
 mod json;
 mod master;
 mod members;

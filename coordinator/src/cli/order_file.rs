@@ -238,7 +238,7 @@ pub(super) fn read(path: &Path) -> Result<wire::Order, CliError> {
     })
 }
 
-fn parse(text: &str) -> Result<wire::Order, CliError> {
+pub(super) fn parse(text: &str) -> Result<wire::Order, CliError> {
     let file: OrderFile = serde_json::from_str(text).map_err(CliError::usage)?;
     let lines = (1..).zip(file.lines).map(|(number, line)| line.wire(number)).collect::<Result<Vec<_>, CliError>>()?;
     Ok(wire::Order {

@@ -17,6 +17,13 @@ use super::{Asking, CliError, call, json};
 pub(super) enum OrderCommand {
     /// Place an order, from flags or from a JSON file
     Place(Box<PlaceArgs>),
+    /// Place many orders on one stream, from a file with one JSON order a line; safe to run again: an id is placed once
+    PlaceMany {
+        /// File; each line as for `order place --file`
+        file: PathBuf,
+    },
+    /// What an order would cost and from where it would ship, as `order place` would be asked; promises nothing
+    Quote(Box<PlaceArgs>),
     /// Show one order with its promises
     Get {
         /// Order id
@@ -165,6 +172,8 @@ pub(super) async fn run(asking: &Asking, command: OrderCommand) -> Result<(), Cl
                 println!("\norder {id}: {}{again}", json::state(status.state));
             }
         }
+        OrderCommand::PlaceMany { file } => super::bulk::place_many(asking, &file).await?,
+        OrderCommand::Quote(args) => super::bulk::quote(asking, order_of(*args)?).await?,
         OrderCommand::Get { order_id } => {
             let response = call!(asking, OrderServiceClient, get_order, GetOrderRequest { order_id })?;
             let status = response.status.unwrap_or_default();

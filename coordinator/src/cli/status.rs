@@ -25,6 +25,26 @@ pub(super) enum AtpCommand {
         #[arg(long)]
         linearizable: bool,
     },
+    /// Totals of items over all nodes, with how old they may be
+    Totals {
+        /// Items, up to 10,000
+        #[arg(required = true)]
+        items: Vec<String>,
+        /// Ask the leader first when the replica may lack what was committed so long ago; 0: whatever it has
+        #[arg(long, value_name = "MS", default_value_t = 0)]
+        max_staleness_ms: u32,
+    },
+    /// Totals, and then each change as it happens; goes on at another replica when one ends
+    Watch {
+        /// Items; none: all
+        items: Vec<String>,
+        /// Gather changes for so long, 10 to 60,000
+        #[arg(long, value_name = "MS", default_value_t = 100)]
+        interval_ms: u32,
+        /// End when everything was shown once
+        #[arg(long)]
+        once: bool,
+    },
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -78,7 +98,15 @@ pub(super) enum ClusterCommand {
 }
 
 pub(super) async fn run_atp(asking: &Asking, command: AtpCommand) -> Result<(), CliError> {
-    let AtpCommand::Get { items, linearizable } = command;
+    let (items, linearizable) = match command {
+        AtpCommand::Get { items, linearizable } => (items, linearizable),
+        AtpCommand::Totals { items, max_staleness_ms } => {
+            return super::bulk::totals(asking, &items, max_staleness_ms).await;
+        }
+        AtpCommand::Watch { items, interval_ms, once } => {
+            return super::bulk::watch(asking, &items, interval_ms, once).await;
+        }
+    };
     let consistency = if linearizable { ReadConsistency::Linearizable } else { ReadConsistency::Local };
     let request = GetAvailabilityRequest {
         stock_keys: items.iter().map(|item| key(item)).collect(),

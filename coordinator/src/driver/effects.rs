@@ -80,7 +80,7 @@ impl<P: Peers> Driver<P> {
                         tickets.iter().for_each(|ticket| flight.confirmed(*ticket));
                         for reply in tickets.iter().filter_map(|ticket| reads.remove(ticket)) {
                             // A reader that has gone away needs no answer.
-                            let _ = reply.send(());
+                            let _ = reply.send(Ok(()));
                         }
                     }
                 }
@@ -98,9 +98,7 @@ impl<P: Peers> Driver<P> {
             let term = self.replica.status().term;
             tracing::info!(leads, term, "leadership changed");
             self.flight.forget_decisions();
-            for ticket in self.flight.deposed() {
-                self.replica.forget_read(ticket);
-            }
+            self.replica.forget_reads(&self.flight.deposed());
             (self.initializing, self.backlog_busy, self.backlog_rests) = (false, false, false);
         }
         Ok(())

@@ -48,7 +48,7 @@ impl Undecided {
     }
 
     pub(super) fn refuse(self, reject: Reject) {
-        answer(self.reply, Err(reject));
+        self.reply.send(Err(reject));
     }
 }
 
@@ -124,7 +124,7 @@ impl Flight {
                 // Its form was checked when it was placed.
                 let placed = stockmesh_types::OrderId::new(&request.order.order_id)
                     .map(|order_id| Answer::OrderPlaced { order_id, already_placed: true });
-                answer(reply, placed);
+                reply.send(placed);
             }
             Err(reject) => self.refusals.push((reply, reject)),
         }
@@ -142,7 +142,7 @@ impl Flight {
     /// The read may be answered.
     pub(super) fn confirmed(&mut self, ticket: u64) {
         for (reply, reject) in self.confirming.remove(&ticket).unwrap_or_default() {
-            answer(reply, Err(reject));
+            reply.send(Err(reject));
         }
     }
 
@@ -155,7 +155,7 @@ impl Flight {
         let reject =
             Reject::new(Reason::NotLeader, "leadership was lost before this could be decided: ask the new leader");
         for (reply, _) in waiting {
-            answer(reply, Err(reject.clone()));
+            reply.send(Err(reject.clone()));
         }
         tickets
     }
@@ -226,12 +226,12 @@ impl Flight {
         let mut landed = Landed::default();
         for (waiter, outcome) in waiters.into_iter().zip(outcomes) {
             match waiter {
-                Waiter::Call(reply) => answer(reply, outcome),
+                Waiter::Call(reply) => reply.send(outcome),
                 Waiter::Order(request, reply, decided) => match outcome {
                     Err(reject) if reject.reason == Reason::RightsChanged && decided < MAX_DECISIONS => {
                         landed.again.push(Undecided { request, reply, decided });
                     }
-                    outcome => answer(reply, outcome),
+                    outcome => reply.send(outcome),
                 },
                 Waiter::Backlog => {
                     landed.backlog = Some(match outcome {
@@ -276,7 +276,7 @@ impl Flight {
 impl Waiter {
     fn give_up(self, reject: &Reject) {
         match self {
-            Self::Call(reply) | Self::Order(_, reply, _) => answer(reply, Err(reject.clone())),
+            Self::Call(reply) | Self::Order(_, reply, _) => reply.send(Err(reject.clone())),
             Self::Backlog | Self::Initialize => {}
         }
     }
@@ -287,9 +287,4 @@ pub(super) fn outcome_unknown() -> Reject {
         Reason::OutcomeUnknown,
         "leadership was lost while this was in flight: it may or may not have been done; repeat it with the same id",
     )
-}
-
-/// A caller that has gone away is told nothing; its command stands.
-fn answer(reply: Reply, outcome: Result<Answer, Reject>) {
-    let _ = reply.send(outcome);
 }

@@ -12,6 +12,7 @@ use stockmesh_proto::raft::v1::{Command, FeedAcknowledgement};
 use stockmesh_types::{Principal, Reason, Reject};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::changes::Changes;
 use crate::fault::Fault;
 use crate::machine::SharedState;
 use crate::outbox::Outbox;
@@ -30,8 +31,46 @@ pub const CONTROL_QUEUE: usize = 256;
 /// Destinations whose acknowledgements wait to be logged: all that there are, one position each.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What came of a request.
-pub type Reply = oneshot::Sender<Result<Answer, Reject>>;
+/// Orders of one stream that may be under way: decided, in flight, or answered and not taken yet.
+pub const STREAM_WINDOW: usize = 4_096;
+/// Bundles of orders from streams that may wait; streams wait with the next.
+pub const BULK_QUEUE: usize = 8;
+/// How long a request may wait before it is taken. Later it is refused, so that what is accepted stays quick under any
+/// load.
+pub const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// Who hears what came of a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A call.
+    Call(oneshot::Sender<Result<Answer, Reject>>),
+    /// A stream that sent an order.
+    Stream(mpsc::Sender<(String, Result<Answer, Reject>)>, String),
+}
+
+impl Reply {
+    /// Tells it. One that has gone away is told nothing; its command stands.
+    pub(super) fn send(self, outcome: Result<Answer, Reject>) {
+        match self {
+            Self::Call(call) => {
+                let _ = call.send(outcome);
+            }
+            // There is room: a stream has no more orders under way than its queue of outcomes holds.
+            Self::Stream(stream, order_id) => {
+                let _ = stream.try_send((order_id, outcome));
+            }
+        }
+    }
+}
+
+/// Orders of a stream, taken together.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Orders.
+    pub orders: Vec<OrderRequest>,
+    /// Where what came of each goes. The stream sees to it that it has room for all.
+    pub outcomes: mpsc::Sender<(String, Result<Answer, Reject>)>,
+}
 
 /// An order to be decided and placed.
 #[derive(Debug)]
@@ -54,7 +93,7 @@ pub enum Request {
     /// Log a command.
     Command(Box<Command>, Reply),
     /// Say when everything that is committed now has been applied here.
-    Read(oneshot::Sender<()>),
+    Read(oneshot::Sender<Result<(), Reject>>),
     /// Change the members, or who leads.
     Members(MemberCommand, oneshot::Sender<Result<(), Reject>>),
 }
@@ -124,6 +163,18 @@ pub struct Board {
     pub may_stamp: bool,
 }
 
+impl Request {
+    /// Says no. A caller that has gone away is told nothing.
+    pub(super) fn refuse(self, reject: &Reject) {
+        match self {
+            Self::Order(_, reply) | Self::Command(_, reply) => reply.send(Err(reject.clone())),
+            Self::Read(reply) | Self::Members(_, reply) => {
+                let _ = reply.send(Err(reject.clone()));
+            }
+        }
+    }
+}
+
 /// What transport and snapshot writers tell the driver.
 pub enum Control {
     /// A peer can't be reached.
@@ -180,11 +231,13 @@ pub struct NodeStatus {
 #[derive(Clone)]
 pub struct Handle {
     pub(super) identity: Identity,
-    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) requests: mpsc::Sender<(Instant, Request)>,
+    pub(super) bulk: mpsc::Sender<Bundle>,
     pub(super) messages: mpsc::Sender<Message>,
     pub(super) control: mpsc::Sender<Control>,
     pub(super) status: watch::Receiver<NodeStatus>,
     pub(super) state: SharedState,
+    pub(super) changes: Changes,
     pub(super) outbox: Arc<Outbox>,
     pub(super) snapshots: Snapshots,
     /// Latest position of each consumer that pulls here, not logged yet.
@@ -247,6 +300,12 @@ impl Handle {
         &self.state
     }
 
+    /// Which stock keys changed lately.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The feeds.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
@@ -265,8 +324,16 @@ impl Handle {
     /// Whatever the state says against it; `NOT_LEADER`, `OVERLOADED`, `OUTCOME_UNKNOWN`, `SHUTTING_DOWN`.
     pub async fn place_order(&self, request: OrderRequest) -> Result<Answer, Reject> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Order(Box::new(request), reply))?;
+        self.ask(Request::Order(Box::new(request), Reply::Call(reply)))?;
         answer.await.map_err(|_| shutting_down())?
+    }
+
+    /// Places orders of a stream; waits while others are taken. Each is answered where the bundle says.
+    ///
+    /// # Errors
+    /// `SHUTTING_DOWN`: none was taken.
+    pub async fn place_bundle(&self, bundle: Bundle) -> Result<(), Reject> {
+        self.bulk.send(bundle).await.map_err(|_| shutting_down())
     }
 
     /// Logs a command.
@@ -275,7 +342,7 @@ impl Handle {
     /// Whatever the state says against it; `NOT_LEADER`, `OVERLOADED`, `OUTCOME_UNKNOWN`, `SHUTTING_DOWN`.
     pub async fn submit(&self, command: Command) -> Result<Answer, Reject> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Command(Box::new(command), reply))?;
+        self.ask(Request::Command(Box::new(command), Reply::Call(reply)))?;
         answer.await.map_err(|_| shutting_down())?
     }
 
@@ -287,7 +354,7 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Read(reply))?;
         match tokio::time::timeout(READ_PATIENCE, answer).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(confirmed)) => confirmed,
             Ok(Err(_)) => Err(shutting_down()),
             Err(_) => Err(Reject::new(
                 Reason::NotLeader,
@@ -297,7 +364,7 @@ impl Handle {
     }
 
     fn ask(&self, request: Request) -> Result<(), Reject> {
-        self.requests.try_send(request).map_err(|error| match error {
+        self.requests.try_send((Instant::now(), request)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Reject::new(Reason::Overloaded, format!("{REQUEST_QUEUE} requests wait already: repeat after a delay"))
             }

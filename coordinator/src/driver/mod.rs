@@ -19,7 +19,7 @@ mod watched;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raft::Storage;
 use raft::eraftpb::Message;
@@ -28,7 +28,10 @@ use stockmesh_types::{Principal, PrincipalKind, Reason, Reject};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
-pub use handle::{Board, Control, Handle, Heard, MemberCommand, NodeStatus, OrderRequest, PeerView, Request};
+pub use handle::{
+    Board, Bundle, Control, Handle, Heard, MemberCommand, NodeStatus, OrderRequest, PeerView, Reply, Request,
+    STREAM_WINDOW,
+};
 pub use open::{Beginning, Opened, open};
 
 use crate::fault::Fault;
@@ -45,6 +48,10 @@ use watched::Watched;
 const MESSAGES_AT_ONCE: usize = 1_024;
 /// How long the log is kept from a snapshot's place on for a peer that has got it and has not gone on yet.
 const CATCH_UP_TICKS: u32 = 600;
+/// Orders of streams taken in one go: calls and what was decided go first.
+const BULK_AT_ONCE: usize = 512;
+/// Reads that may wait for a quorum; one more is refused as overloaded.
+const MAX_READS: usize = 8_192;
 /// Promises that one step of the backlog may make.
 const BACKLOG_BUDGET: usize = 64;
 
@@ -92,7 +99,7 @@ pub struct Driver<P: Peers> {
     snapshots: Snapshots,
     peers: P,
     flight: Flight,
-    reads: BTreeMap<u64, oneshot::Sender<()>>,
+    reads: BTreeMap<u64, oneshot::Sender<Result<(), Reject>>>,
     next_read: u64,
     again: Vec<Undecided>,
     /// Changes of members that somebody waits for, by number of their proposal. Raft lets one be under way at a time.
@@ -117,7 +124,8 @@ pub struct Driver<P: Peers> {
 
 /// The ends of the queues that the driver takes from.
 pub struct Inbox {
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::Receiver<(Instant, Request)>,
+    bulk: mpsc::Receiver<Bundle>,
     messages: mpsc::Receiver<Message>,
     control: mpsc::Receiver<Control>,
 }
@@ -131,6 +139,7 @@ impl<P: Peers> Driver<P> {
         let Opened { identity, settings, log, machine, snapshots, snapshot } = opened;
         let replica = Replica::new(&settings, log.clone())?;
         let (request_sender, requests) = mpsc::channel(handle::REQUEST_QUEUE);
+        let (bulk_sender, bulk) = mpsc::channel(handle::BULK_QUEUE);
         let (message_sender, messages) = mpsc::channel(handle::MESSAGE_QUEUE);
         let (control_sender, control) = mpsc::channel(handle::CONTROL_QUEUE);
         let (status, status_receiver) = watch::channel(NodeStatus::default());
@@ -138,10 +147,12 @@ impl<P: Peers> Driver<P> {
         let handle = Handle {
             identity,
             requests: request_sender,
+            bulk: bulk_sender,
             messages: message_sender,
             control: control_sender.clone(),
             status: status_receiver,
             state: machine.state(),
+            changes: machine.changes(),
             outbox: machine.outbox().clone(),
             snapshots: snapshots.clone(),
             acknowledged: Arc::default(),
@@ -177,7 +188,7 @@ impl<P: Peers> Driver<P> {
             leaving: None,
             purge: None,
         };
-        Ok((driver, Inbox { requests, messages, control }, handle))
+        Ok((driver, Inbox { requests, bulk, messages, control }, handle))
     }
 
     /// Runs until it is told to stop, or a fault. Call it on a thread of its own: it blocks while it writes.
@@ -211,6 +222,7 @@ impl<P: Peers> Driver<P> {
                 Some(control) = inbox.control.recv() => self.control(control)?,
                 Some(message) = inbox.messages.recv() => self.step(message),
                 Some(request) = inbox.requests.recv(), if self.flight.has_room() => self.request(request),
+                Some(bundle) = inbox.bulk.recv(), if self.flight.has_room() => self.bundle(bundle),
                 else => return Ok(()),
             }
             while let Ok(control) = inbox.control.try_recv() {
@@ -233,6 +245,14 @@ impl<P: Peers> Driver<P> {
                 && let Ok(request) = inbox.requests.try_recv()
             {
                 self.request(request);
+            }
+            let mut taken = 0;
+            while self.flight.has_room()
+                && taken < BULK_AT_ONCE
+                && let Ok(bundle) = inbox.bulk.try_recv()
+            {
+                taken += bundle.orders.len();
+                self.bundle(bundle);
             }
             let (replica, next_read) = (&mut self.replica, &mut self.next_read);
             self.flight.confirm_refusals(|| {
@@ -263,9 +283,11 @@ impl<P: Peers> Driver<P> {
         self.replica.tick();
         self.backlog_rests = false;
         let gone: Vec<u64> = self.reads.iter().filter(|(_, reply)| reply.is_closed()).map(|(id, _)| *id).collect();
-        for ticket in gone {
-            self.reads.remove(&ticket);
-            self.replica.forget_read(ticket);
+        for ticket in &gone {
+            self.reads.remove(ticket);
+        }
+        if !gone.is_empty() {
+            self.replica.forget_reads(&gone);
         }
         if let Some(ticks) = &mut self.leaving {
             *ticks = ticks.saturating_sub(1);
@@ -314,7 +336,22 @@ impl<P: Peers> Driver<P> {
         self.leaving.is_some_and(|ticks| ticks == 0 || !self.replica.leads())
     }
 
-    fn request(&mut self, request: Request) {
+    fn bundle(&mut self, bundle: Bundle) {
+        let Bundle { orders, outcomes } = bundle;
+        for order in orders {
+            let reply = Reply::Stream(outcomes.clone(), order.order.order_id.clone());
+            self.order(Undecided::new(Box::new(order), reply));
+        }
+    }
+
+    fn request(&mut self, (since, request): (Instant, Request)) {
+        if since.elapsed() > handle::MAX_WAIT {
+            request.refuse(&Reject::new(
+                Reason::Overloaded,
+                format!("it waited for {} ms and was not begun: repeat after a delay", handle::MAX_WAIT.as_millis()),
+            ));
+            return;
+        }
         match request {
             Request::Order(request, reply) => self.order(Undecided::new(request, reply)),
             Request::Command(command, reply) => {
@@ -322,11 +359,17 @@ impl<P: Peers> Driver<P> {
                     self.flight.command(*command, reply);
                     self.propose_full();
                 } else {
-                    // A caller that has gone away needs no answer.
-                    let _ = reply.send(Err(self.why_not()));
+                    reply.send(Err(self.why_not()));
                 }
             }
             Request::Members(command, reply) => self.change_members(command, reply),
+            Request::Read(reply) if self.reads.len() >= MAX_READS => {
+                // A caller that has gone away needs no answer.
+                let _ = reply.send(Err(Reject::new(
+                    Reason::Overloaded,
+                    format!("{MAX_READS} reads wait for a quorum already: repeat after a delay"),
+                )));
+            }
             Request::Read(reply) => {
                 let ticket = self.next_read;
                 self.next_read += 1;

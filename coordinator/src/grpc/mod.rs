@@ -6,11 +6,13 @@
 
 mod acknowledgements;
 mod availability;
+mod availability_stream;
 mod catalog;
 mod cluster;
 mod feeds;
 mod members;
 mod network;
+mod order_stream;
 mod orders;
 mod raft;
 mod replica;
@@ -23,11 +25,13 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use stockmesh_coordinator_core::Answer;
 use stockmesh_proto::coordinator::v1::availability_service_server::{self, AvailabilityServiceServer};
+use stockmesh_proto::coordinator::v1::availability_stream_service_server::{self, AvailabilityStreamServiceServer};
 use stockmesh_proto::coordinator::v1::catalog_service_server::{self, CatalogServiceServer};
 use stockmesh_proto::coordinator::v1::cluster_service_server::{self, ClusterServiceServer};
 use stockmesh_proto::coordinator::v1::member_service_server::{self, MemberServiceServer};
 use stockmesh_proto::coordinator::v1::network_service_server::{self, NetworkServiceServer};
 use stockmesh_proto::coordinator::v1::order_service_server::{self, OrderServiceServer};
+use stockmesh_proto::coordinator::v1::order_stream_service_server::{self, OrderStreamServiceServer};
 use stockmesh_proto::feed::v1::feed_service_server::{self, FeedServiceServer};
 use stockmesh_proto::raft::v1::raft_service_server::{self, RaftServiceServer};
 use stockmesh_proto::raft::v1::replica_service_server::{self, ReplicaServiceServer};
@@ -254,6 +258,11 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         .add_service(limited!(CatalogServiceServer, catalog::Catalog(context.clone())))
         .add_service(limited!(NetworkServiceServer, network::Network(context.clone())))
         .add_service(limited!(AvailabilityServiceServer, availability::Availability(context.clone())))
+        .add_service(limited!(OrderStreamServiceServer, order_stream::OrderStreams::new(context.clone())))
+        .add_service(limited!(
+            AvailabilityStreamServiceServer,
+            availability_stream::AvailabilityStreams::new(context.clone())
+        ))
         .add_service(limited!(ClusterServiceServer, cluster::Cluster(context.clone())))
         .add_service(limited!(MemberServiceServer, members::MemberHandlers(context.clone())))
         .add_service(limited!(ReplicaServiceServer, replica::Replicas(context.clone())))
@@ -268,6 +277,8 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         catalog_service_server::SERVICE_NAME,
         network_service_server::SERVICE_NAME,
         availability_service_server::SERVICE_NAME,
+        order_stream_service_server::SERVICE_NAME,
+        availability_stream_service_server::SERVICE_NAME,
         cluster_service_server::SERVICE_NAME,
         feed_service_server::SERVICE_NAME,
         raft_service_server::SERVICE_NAME,

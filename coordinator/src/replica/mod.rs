@@ -327,9 +327,9 @@ impl<L: Storage> Replica<L> {
         self.reads.ask(ticket);
     }
 
-    /// Nobody waits for this read any more.
-    pub fn forget_read(&mut self, ticket: u64) {
-        self.reads.forget(ticket);
+    /// Nobody waits for these reads any more; sorted.
+    pub fn forget_reads(&mut self, tickets: &[u64]) {
+        self.reads.forget(tickets);
     }
 
     /// The last message to this peer could not be handed to it.

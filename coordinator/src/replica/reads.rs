@@ -41,10 +41,13 @@ impl Reads {
         self.fresh.push(ticket);
     }
 
-    pub(super) fn forget(&mut self, ticket: u64) {
-        self.fresh.retain(|waiting| *waiting != ticket);
-        self.asked.values_mut().for_each(|attempt| attempt.tickets.retain(|waiting| *waiting != ticket));
-        self.answered.values_mut().for_each(|tickets| tickets.retain(|waiting| *waiting != ticket));
+    /// `gone`: sorted. One pass over what waits, however many they are.
+    pub(super) fn forget(&mut self, gone: &[u64]) {
+        let stays = |waiting: &u64| gone.binary_search(waiting).is_err();
+        self.fresh.retain(stays);
+        self.asked.values_mut().for_each(|attempt| attempt.tickets.retain(stays));
+        self.answered.values_mut().for_each(|tickets| tickets.retain(stays));
+        self.answered.retain(|_, tickets| !tickets.is_empty());
     }
 
     pub(super) fn tick(&mut self) {
@@ -112,6 +115,24 @@ mod tests {
         reads.confirmed(&second, 10);
         assert!(reads.take_readable(9).is_empty(), "not applied yet");
         assert_eq!(reads.take_readable(10), vec![5]);
+    }
+
+    #[test]
+    fn forgotten_reads_are_gone_wherever_they_wait() {
+        let mut reads = Reads::new(1, 77, 9);
+        (1..=3).for_each(|ticket| reads.ask(ticket));
+        let first = reads.begin_attempt().unwrap();
+        reads.ask(4);
+        let second = reads.begin_attempt().unwrap();
+        reads.confirmed(&first, 10);
+        (5..=6).for_each(|ticket| reads.ask(ticket));
+        reads.forget(&[2, 3, 4, 6]);
+        assert_eq!(reads.take_readable(10), vec![1]);
+        reads.confirmed(&second, 11);
+        assert!(reads.take_readable(11).is_empty());
+        let third = reads.begin_attempt().unwrap();
+        reads.confirmed(&third, 12);
+        assert_eq!(reads.take_readable(12), vec![5]);
     }
 
     #[test]

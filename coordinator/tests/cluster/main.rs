@@ -2,6 +2,8 @@
 //! comes back so late that it needs a snapshot.
 
 mod group;
+mod overload;
+mod streams;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -37,18 +37,34 @@ pub fn not_leader(leader_address: Option<&str>) -> Status {
     build(&reject, leader_address.map(|address| (LEADER_ADDRESS.to_owned(), address.to_owned())).into_iter().collect())
 }
 
+/// When the same request may be tried again; `None`: it can't succeed as it is.
+#[must_use]
+pub fn retry_delay(reason: Reason) -> Option<Duration> {
+    match reason.kind() {
+        RejectKind::ResourceExhausted => Some(OVERLOAD_DELAY),
+        RejectKind::Unavailable => Some(UNAVAILABLE_DELAY),
+        RejectKind::InvalidArgument
+        | RejectKind::NotFound
+        | RejectKind::AlreadyExists
+        | RejectKind::FailedPrecondition
+        | RejectKind::PermissionDenied
+        | RejectKind::Unimplemented => None,
+    }
+}
+
 fn build(reject: &Reject, metadata: HashMap<String, String>) -> Status {
-    let (code, delay) = match reject.reason.kind() {
-        RejectKind::InvalidArgument => (Code::InvalidArgument, None),
-        RejectKind::NotFound => (Code::NotFound, None),
-        RejectKind::AlreadyExists => (Code::AlreadyExists, None),
-        RejectKind::FailedPrecondition => (Code::FailedPrecondition, None),
-        RejectKind::PermissionDenied if reject.reason == Reason::Unauthenticated => (Code::Unauthenticated, None),
-        RejectKind::PermissionDenied => (Code::PermissionDenied, None),
-        RejectKind::ResourceExhausted => (Code::ResourceExhausted, Some(OVERLOAD_DELAY)),
-        RejectKind::Unavailable => (Code::Unavailable, Some(UNAVAILABLE_DELAY)),
-        RejectKind::Unimplemented => (Code::Unimplemented, None),
+    let code = match reject.reason.kind() {
+        RejectKind::InvalidArgument => Code::InvalidArgument,
+        RejectKind::NotFound => Code::NotFound,
+        RejectKind::AlreadyExists => Code::AlreadyExists,
+        RejectKind::FailedPrecondition => Code::FailedPrecondition,
+        RejectKind::PermissionDenied if reject.reason == Reason::Unauthenticated => Code::Unauthenticated,
+        RejectKind::PermissionDenied => Code::PermissionDenied,
+        RejectKind::ResourceExhausted => Code::ResourceExhausted,
+        RejectKind::Unavailable => Code::Unavailable,
+        RejectKind::Unimplemented => Code::Unimplemented,
     };
+    let delay = retry_delay(reject.reason);
     let mut details = ErrorDetails::with_error_info(reject.reason.code(), DOMAIN, metadata);
     if !reject.field.is_empty() {
         details.add_bad_request_violation(&reject.field, &reject.message);

@@ -3,6 +3,7 @@
 use stockmesh_proto::raft::v1::{AllocateBackorders, BackorderPromise, Promise};
 use stockmesh_types::{Reason, Reject};
 
+use super::emit::Delivery;
 use super::{Stop, Tx};
 use crate::State;
 use crate::answer::Answer;
@@ -26,7 +27,8 @@ impl Tx<'_> {
             self.set_waiting(line, waiting);
             let order = State::order_body(&self.state.orders[self.state.lines[line].order]);
             let (node, quantity) = (promise.node_index, promise.quantity);
-            self.open_allocation(&NewAllocation { line, node, quantity, order: &order })?;
+            let delivery = Delivery::of(&order);
+            self.open_allocation(&NewAllocation { line, node, quantity, order: &order, delivery: &delivery })?;
             promised += quantity;
         }
         Ok(Answer::BackordersAllocated { promised, left_out })

@@ -8,11 +8,10 @@ use prost::Message;
 use prost::bytes::Bytes;
 use stockmesh_proto::common::v1::{CancelReason, Order, OrderLine, ShortagePolicy};
 use stockmesh_proto::convert::{self, required};
-use stockmesh_proto::feed::v1::OrderPlaced;
-use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::raft::v1::{CommitOrder, Promise};
 use stockmesh_types::{OrderId, Quantity, Reason, Reject, StockKey, quantity};
 
+use super::emit::Delivery;
 use super::{Stop, Tx};
 use crate::answer::Answer;
 use crate::records::{LineRecord, NONE, OrderRecord};
@@ -57,9 +56,10 @@ impl Tx<'_> {
             return Err(Reject::new(Reason::InsufficientRights, message).into());
         }
 
+        let encoded = Bytes::from(order.encode_to_vec());
         let record = OrderRecord {
             id: id.clone(),
-            order: Bytes::from(order.encode_to_vec()),
+            order: encoded.clone(),
             sourcing: Bytes::from(sourcing.as_ref().map(Message::encode_to_vec).unwrap_or_default()),
             hash,
             committed_ms: self.state.log_time.0,
@@ -73,14 +73,16 @@ impl Tx<'_> {
         self.state.order_index.insert(id.clone(), index);
         self.state.open_orders += 1;
         self.effects.extend_from_slice(&hash);
-        self.emit_finance(&Fact::OrderPlaced(OrderPlaced { order: Some(order.clone()) }));
+        self.emit_order_placed(&encoded);
         self.add_lines(index, &lines)?;
+        let delivery = Delivery::of(order);
         for promise in promises {
             // `check_order` found the line.
             let at = lines.partition_point(|line| line.number < promise.line);
             let line = first_line + u32::try_from(at).map_err(|_| full("order lines"))?;
             let quantity = promise.quantity;
-            self.open_allocation(&NewAllocation { line, node: promise.node_index, quantity, order })?;
+            let node = promise.node_index;
+            self.open_allocation(&NewAllocation { line, node, quantity, order, delivery: &delivery })?;
         }
         for (line, record) in (first_line..).zip(&lines) {
             let short = record.ordered - record.promised;

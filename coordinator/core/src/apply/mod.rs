@@ -21,6 +21,7 @@ mod remember;
 mod work_off_shortfalls;
 
 pub(crate) use self::apply_facts::FIRST_EPOCH;
+pub(crate) use self::emit::{Delivery, OpenedParts};
 pub use self::raise_feature_level::required_feature_level;
 #[cfg(test)]
 pub(crate) use self::remember::MAX_REMEMBERED;
@@ -58,6 +59,11 @@ pub(crate) struct Tx<'a> {
     pub returned: Vec<(u32, u32)>,
     /// Allocations that this command may still ask back.
     pub may_ask: u32,
+    /// How every entry that the command emits begins; empty until it emits one.
+    pub header: Vec<u8>,
+    /// Work space of encoders, empty between them.
+    pub scratch: Vec<u8>,
+    pub parts: Vec<u8>,
 }
 
 /// Why a command ends early.
@@ -101,15 +107,20 @@ impl State {
             principal: None,
             request_id: String::new(),
             applied: Applied::default(),
-            effects: Vec::with_capacity(256),
+            effects: Vec::with_capacity(256 * entry.commands.len().clamp(1, 256)),
             returned: Vec::new(),
             may_ask: 0,
+            header: Vec::with_capacity(128),
+            scratch: Vec::with_capacity(1_024),
+            parts: Vec::with_capacity(256),
         };
+        tx.applied.outcomes.reserve_exact(entry.commands.len());
         for (position, command) in entry.commands.iter().enumerate() {
             tx.position = position;
             tx.principal.clone_from(&command.principal);
             tx.request_id.clone_from(&command.request_id);
             tx.may_ask = MAX_ASKED;
+            tx.header.clear();
             let outcome = match tx.run(command) {
                 Ok(answer) => Ok(answer),
                 Err(Stop::Reject(reject)) => Err(reject),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use stockmesh_proto::common::v1::Place;
 use stockmesh_proto::raft::v1::{AllocateBackorders, BackorderPromise, Promise};
 
 use super::Overlay;
-use super::candidates::Wanted;
-use super::distance::{Direction, direction};
-use super::sourcing;
+use super::candidates::{Offer, Wanted};
 use crate::State;
 use crate::records::NONE;
 use crate::validate::MAX_CELLS;
@@ -17,7 +16,7 @@ const KEYS_AT_ONCE: usize = 1_024;
 
 /// What is needed of an order to source its lines.
 struct Order {
-    to: Direction,
+    ship_to: Place,
     /// Nodes with open work for it: a line more costs them no further shipment.
     ships: Vec<u32>,
 }
@@ -33,8 +32,7 @@ pub fn backorders(state: &State, overlay: &Overlay, budget: usize) -> Option<All
         let record = &state.keys[*key];
         // What this step takes of the key, on top of what is in flight.
         let mut taken: BTreeMap<u32, i64> = BTreeMap::new();
-        let in_flight: i64 = overlay.of_key(*key).iter().map(|(_, units)| units).sum();
-        let mut free = state.free_of_key(record) - in_flight;
+        let mut free = state.free_of_key(record) - overlay.total(*key);
         for (line_index, ()) in record.waiting.iter() {
             if promises.len() >= budget {
                 return Some(AllocateBackorders { promises });
@@ -53,20 +51,11 @@ pub fn backorders(state: &State, overlay: &Overlay, budget: usize) -> Option<All
                 quantity: line.waiting,
                 at_most: free,
             };
-            let mut candidates = state.candidates(
-                overlay,
-                &[wanted],
-                order.to,
-                |node| !(line.excludes && state.excludes(line, node)),
-                &order.ships,
-            );
-            for (local, (node, _)) in candidates.nodes.iter().enumerate() {
-                let units = &mut candidates.problem.available[local];
-                *units = (*units - taken.get(node).copied().unwrap_or(0)).max(0);
-            }
-            let had: i64 = candidates.problem.available.iter().sum();
-            candidates.problem.needs[0].take = candidates.problem.needs[0].take.min(had);
-            for take in sourcing::solve(&candidates.problem).takes {
+            let less = |node: u32| taken.get(&node).copied().unwrap_or(0);
+            let may = |node: u32| !(line.excludes && state.excludes(line, node));
+            let offer = Offer { overlay, wanted: &[wanted], ship_to: &order.ship_to, may, ships: &order.ships, less };
+            let (candidates, answer) = state.source(&offer);
+            for take in answer.takes {
                 if promises.len() >= budget || take.units == 0 {
                     break;
                 }
@@ -85,7 +74,7 @@ pub fn backorders(state: &State, overlay: &Overlay, budget: usize) -> Option<All
 
 fn order_of(state: &State, order: u32) -> Order {
     let record = &state.orders[order];
-    let to = State::order_body(record).ship_to.as_ref().map(direction).unwrap_or_default();
+    let ship_to = State::order_body(record).ship_to.unwrap_or_default();
     let mut ships = Vec::new();
     for line in state.lines.iter_from(record.first_line as usize).take(record.lines as usize) {
         let mut next = line.first_allocation;
@@ -97,5 +86,5 @@ fn order_of(state: &State, order: u32) -> Order {
             next = allocation.next_of_line;
         }
     }
-    Order { to, ships }
+    Order { ship_to, ships }
 }

@@ -1,12 +1,15 @@
 //! From the state to a sourcing problem, and from its answer to promises.
 
+use stockmesh_proto::common::v1::Place;
 use stockmesh_proto::coordinator::v1::{NodeCosts, SourcingCost, SourcingSummary};
 use stockmesh_types::Quantity;
 
 use super::Overlay;
+use super::atlas::{Found, Load};
 use super::distance::{Direction, direction, kilometres};
-use super::sourcing::{Answer, Cost, MICRO, Need, Problem, Shipper, Take, started_kg};
+use super::sourcing::{self, Answer, Cost, MICRO, Need, Problem, Shipper, Take, started_kg};
 use crate::State;
+use crate::records::Cell;
 
 /// Units of one stock key that an order wants.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,59 @@ pub(crate) struct Candidates {
     pub problem: Problem,
     /// By node of the problem: dense index in the state, and distance.
     pub nodes: Vec<(u32, i64)>,
+    /// Nodes whose cost was looked at. The others can't be part of a better answer.
+    pub considered: usize,
+}
+
+/// Where wanted units may come from.
+pub(crate) struct Offer<'a, M, L> {
+    pub overlay: &'a Overlay,
+    pub wanted: &'a [Wanted],
+    pub ship_to: &'a Place,
+    /// Which nodes are asked at all.
+    pub may: M,
+    /// Nodes that ship for the order anyway: one line more costs them no further shipment.
+    pub ships: &'a [u32],
+    /// Units of a node, by dense index, that are spoken for beyond the overlay.
+    pub less: L,
+}
+
+/// Cells of a stock key up to which all of them are weighed up against each other. With more, those that are cheapest for
+/// each need are, and the gap to a lower bound over all nodes is stated.
+const WEIGHED: usize = 64;
+
+/// Of a stock key with more cells: the cheapest that have all units of a need, and the cheapest that have any.
+const HAVING_ALL: usize = 8;
+const HAVING_ANY: usize = 16;
+
+impl<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity> Offer<'_, M, L> {
+    /// Units of a need that a node can ship.
+    fn available(&self, state: &State, need: usize, node: u32) -> Quantity {
+        let Some(key) = self.wanted[need].key else { return 0 };
+        let free = state.keys[key].cells.get_dense(node).map_or(0, Cell::free);
+        if free <= 0 || !(self.may)(node) || state.is_fenced(node) {
+            return 0;
+        }
+        (free - self.overlay.taken(key, node) - (self.less)(node)).max(0)
+    }
+
+    /// Units of a need to take: what is wanted, as far as it is there. Too many when nodes are left out that have some.
+    fn take(&self, state: &State, need: usize) -> Quantity {
+        let Wanted { key, quantity, at_most, weight_grams: _ } = self.wanted[need];
+        let Some(key) = key else { return 0 };
+        let wanted = quantity.min(at_most);
+        let record = &state.keys[key];
+        let taken = self.overlay.of_key(key);
+        let mut had = state.free_of_key(record);
+        if !taken.is_empty() && had - self.overlay.total(key) < wanted {
+            // What is taken in flight may be gone already: it does not count twice.
+            let gone = |(node, units): &(u32, Quantity)| {
+                record.cells.get_dense(*node).map_or(0, |cell| cell.free().clamp(0, *units))
+            };
+            had -= taken.iter().map(gone).sum::<Quantity>();
+        }
+        wanted.min(had).max(0)
+    }
 }
 
 impl State {
@@ -32,55 +88,122 @@ impl State {
         *record.direction.get_or_init(|| direction(&record.fixed.place))
     }
 
-    /// What is there for `wanted`, at nodes that `may` allows, less what decisions in flight take.
-    pub(crate) fn candidates(
+    /// The best answer for what is wanted, with the nodes that it was chosen from.
+    ///
+    /// Proven to be the optimum over all nodes when it is one shipment that two could not beat, or when no stock key has
+    /// more than [`WEIGHED`] cells and the problem is of ordinary size. Otherwise its gap holds over all nodes.
+    pub(crate) fn source<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity>(
         &self,
-        overlay: &Overlay,
-        wanted: &[Wanted],
-        to: Direction,
-        may: impl Fn(u32) -> bool,
-        ships_already: &[u32],
-    ) -> Candidates {
-        let mut found: Vec<(u32, usize, Quantity)> = Vec::with_capacity(64 * wanted.len().min(16));
-        let mut had = vec![0; wanted.len()];
-        for (need, of) in wanted.iter().enumerate() {
-            let Some(key) = of.key else { continue };
-            let taken = overlay.of_key(key);
-            for (node, cell) in self.keys[key].cells.iter() {
-                let mut free = cell.free();
-                if free > 0 && !taken.is_empty() {
-                    free -= taken.iter().find(|(other, _)| other == node).map_or(0, |(_, units)| *units);
-                }
-                if free > 0 && may(*node) && !self.is_fenced(*node) {
-                    found.push((*node, need, free));
-                    had[need] += free;
-                }
-            }
+        offer: &Offer<'_, M, L>,
+    ) -> (Candidates, Answer) {
+        let wanted = offer.wanted;
+        let takes: Vec<Quantity> = (0..wanted.len()).map(|need| offer.take(self, need)).collect();
+        if takes.iter().all(|take| *take == 0) {
+            let nothing = self.problem(offer, &takes, Vec::new(), 0, Direction::default());
+            let answer = sourcing::solve(&nothing.problem);
+            return (nothing, answer);
         }
-        let mut nodes: Vec<u32> = found.iter().map(|(node, _, _)| *node).collect();
+        let mut atlas = offer.overlay.atlas.borrow_mut();
+        let view = atlas.seen_from(self, offer.ship_to);
+        let load = |need: usize| Load {
+            grams: i128::from(takes[need]) * i128::from(wanted[need].weight_grams),
+            units: i128::from(takes[need]),
+        };
+        let whole = (0..wanted.len())
+            .map(load)
+            .fold(Load::default(), |sum, load| Load { grams: sum.grams + load.grams, units: sum.units + load.units });
+        let has_all = |node: u32| {
+            let needs = takes.iter().enumerate().filter(|(_, take)| **take > 0);
+            needs.into_iter().all(|(need, take)| offer.available(self, need, node) >= *take)
+        };
+        let Found { best, looked_at } = view.cheapest(whole, offer.ships, has_all);
+        let two_fixed = match offer.ships {
+            [] => view.two_fixed,
+            [_] => view.least_fixed,
+            [_, _, ..] => 0,
+        };
+        let two_or_more = two_fixed + view.smooth_floor(whole);
+        if let Some((node, cost)) = best.filter(|(_, cost)| *cost <= two_or_more) {
+            let alone = self.problem(offer, &takes, vec![node], looked_at, view.to());
+            let takes = takes.iter().enumerate().filter(|(_, take)| **take > 0);
+            let takes = takes.map(|(need, units)| Take { need, node: 0, units: *units }).collect();
+            return (alone, Answer { takes, cost, lower_bound: cost });
+        }
+        let keys = || wanted.iter().filter_map(|of| of.key).map(|key| &self.keys[key]);
+        if keys().all(|key| key.cells.len() <= WEIGHED) {
+            let all = self.all_nodes(offer, view.to());
+            let answer = sourcing::solve(&all.problem);
+            return (all, answer);
+        }
+        let mut few: Vec<u32> = best.iter().map(|(node, _)| *node).collect();
+        few.extend(offer.ships);
+        for (need, take) in takes.iter().enumerate().filter(|(_, take)| **take > 0) {
+            few.extend(view.cheapest_few(load(need), HAVING_ALL, |node| offer.available(self, need, node) >= *take));
+            few.extend(view.cheapest_few(load(need), HAVING_ANY, |node| offer.available(self, need, node) > 0));
+        }
+        few.sort_unstable();
+        few.dedup();
+        let considered = looked_at.max(few.len());
+        let weighed = self.problem(offer, &takes, few, considered, view.to());
+        let covered = |need: usize| {
+            let nodes = 0..weighed.nodes.len();
+            nodes.map(|node| weighed.problem.available(need, node)).sum::<Quantity>() >= takes[need]
+        };
+        if !(0..takes.len()).all(covered) {
+            // Scattered over more nodes than were picked: all of them, however long it takes.
+            let all = self.all_nodes(offer, view.to());
+            let answer = sourcing::solve(&all.problem);
+            return (all, answer);
+        }
+        let mut answer = sourcing::solve(&weighed.problem);
+        // Shipments of one node were all looked at; no other answer is cheaper than this.
+        answer.lower_bound = answer.lower_bound.min(two_or_more);
+        (weighed, answer)
+    }
+
+    /// The problem with all nodes that have any of what is wanted.
+    fn all_nodes<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity>(
+        &self,
+        offer: &Offer<'_, M, L>,
+        to: Direction,
+    ) -> Candidates {
+        let keys = offer.wanted.iter().filter_map(|of| of.key).map(|key| &self.keys[key]);
+        let mut nodes: Vec<u32> = keys.flat_map(|key| key.cells.iter()).map(|(node, _)| *node).collect();
         nodes.sort_unstable();
         nodes.dedup();
-        let mut available = vec![0; wanted.len() * nodes.len()];
-        for (node, need, free) in found {
-            let at = nodes.partition_point(|other| *other < node);
-            available[need * nodes.len() + at] = free;
-        }
-        let needs = wanted
-            .iter()
-            .zip(had)
-            .map(|(of, had)| Need { take: of.quantity.min(of.at_most).min(had).max(0), weight_grams: of.weight_grams });
-        let needs = needs.collect();
+        nodes.retain(|node| (0..offer.wanted.len()).any(|need| offer.available(self, need, *node) > 0));
+        let had = |need: usize| nodes.iter().map(|node| offer.available(self, need, *node)).sum::<Quantity>();
+        let takes: Vec<Quantity> = (0..offer.wanted.len())
+            .map(|need| offer.wanted[need].quantity.min(offer.wanted[need].at_most).min(had(need)).max(0))
+            .collect();
+        let considered = nodes.len();
+        self.problem(offer, &takes, nodes, considered, to)
+    }
+
+    /// The problem with these nodes.
+    fn problem<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity>(
+        &self,
+        offer: &Offer<'_, M, L>,
+        takes: &[Quantity],
+        nodes: Vec<u32>,
+        considered: usize,
+        to: Direction,
+    ) -> Candidates {
+        let wanted = offer.wanted.iter().zip(takes);
+        let needs = wanted.map(|(of, take)| Need { take: *take, weight_grams: of.weight_grams }).collect();
+        let needs_and_nodes = (0..offer.wanted.len()).flat_map(|need| nodes.iter().map(move |node| (need, *node)));
+        let available = needs_and_nodes.map(|(need, node)| offer.available(self, need, node)).collect();
         let nodes: Vec<(u32, i64)> =
             nodes.into_iter().map(|node| (node, kilometres(self.direction_of(node), to))).collect();
         let shippers = nodes.iter().map(|(node, distance_km)| {
             let mut shipper = shipper(&self.nodes[*node].fixed.costs, *distance_km);
-            if ships_already.contains(node) {
+            if offer.ships.contains(node) {
                 shipper.fixed = 0;
             }
             shipper
         });
         let shippers = shippers.collect();
-        Candidates { problem: Problem { needs, nodes: shippers, available }, nodes }
+        Candidates { problem: Problem { needs, nodes: shippers, available }, nodes, considered }
     }
 
     /// The answer as the API tells it. Parts are rounded by node, the total is their sum.
@@ -128,7 +251,7 @@ impl State {
             proven_optimal: answer.proven(),
             gap_ppm: answer.gap_ppm(),
             short_units: short,
-            candidates: u32::try_from(candidates.nodes.len()).unwrap_or(u32::MAX),
+            candidates: u32::try_from(candidates.considered).unwrap_or(u32::MAX),
         }
     }
 }

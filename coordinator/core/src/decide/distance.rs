@@ -3,7 +3,7 @@
 use stockmesh_proto::common::v1::Place;
 
 /// Mean radius of the earth.
-const RADIUS_KM: f64 = 6_371.008_8;
+pub(crate) const RADIUS_KM: f64 = 6_371.008_8;
 
 /// A place as a vector of length 1 from the centre of the earth: the angle between two of them is the great circle.
 pub(crate) type Direction = [f64; 3];

@@ -4,6 +4,7 @@
 //! proposal: `apply` checks every promise again. Floats are allowed here (distances), and nowhere else.
 //! Must not know: the log, who asked, how many replicas there are.
 
+mod atlas;
 mod backorders;
 mod candidates;
 mod distance;
@@ -13,7 +14,7 @@ mod sourcing;
 mod substitutes;
 
 pub use backorders::backorders;
-pub use order::{OrderDecision, order};
+pub use order::{OrderDecision, order, quote};
 pub use overlay::Overlay;
 use stockmesh_proto::raft::v1::{ContinueWork, WorkOffShortfalls, command};
 pub use substitutes::substitutes;

@@ -2,13 +2,13 @@
 
 use stockmesh_proto::common::v1::{Order, OrderLine, ShortagePolicy};
 use stockmesh_proto::convert::required;
+use stockmesh_proto::coordinator::v1::{QuoteOrderResponse, QuotedShortage, QuotedUnits, SourcingSummary};
 use stockmesh_proto::raft::v1::{CommitOrder, Promise};
 use stockmesh_types::{OrderId, Quantity, Reason, Reject};
 
 use super::Overlay;
-use super::candidates::{Candidates, Wanted};
-use super::distance::direction;
-use super::sourcing::{self, Take};
+use super::candidates::{Candidates, Offer, Wanted};
+use super::sourcing::Take;
 use crate::State;
 use crate::apply::commit_order::order_id_reused;
 use crate::validate::{MAX_CELLS, placed_time};
@@ -45,8 +45,7 @@ pub fn order(
     now_ms: i64,
 ) -> Result<OrderDecision, Reject> {
     if state.group.is_none() {
-        let message = "the group has no life yet: its first command has not been committed";
-        return Err(Reject::new(Reason::GroupNotInitialized, message));
+        return Err(no_group());
     }
     if let Some(known) = state.order_index.get(&order.order_id) {
         if state.orders[known].hash == order_hash {
@@ -56,19 +55,13 @@ pub fn order(
     }
     state.check_incarnation(incarnation)?;
     let placed_time_ms = placed_time(order, now_ms)?;
-    let (wanted, need_of_line) = wanted(state, overlay, order)?;
-    let to = direction(required(&order.ship_to, "order.ship_to")?);
-    let candidates = state.candidates(overlay, &wanted, to, |_| true, &[]);
-    let answer = sourcing::solve(&candidates.problem);
-    let takes = &answer.takes[..answer.takes.len().min(MAX_CELLS)];
-    let cut = takes.len() < answer.takes.len();
+    let Plan { promises, sourcing, short, needed } = plan(state, overlay, order)?;
     let ordered: Quantity = order.lines.iter().map(|line| line.quantity).sum();
-    let short = ordered - takes.iter().map(|take| take.units).sum::<Quantity>();
     match ShortagePolicy::try_from(order.shortage_policy) {
-        Ok(ShortagePolicy::AllOrNothing | ShortagePolicy::Cancel) if cut => {
+        Ok(ShortagePolicy::AllOrNothing | ShortagePolicy::Cancel) if needed > MAX_CELLS => {
             let message = format!(
-                "the order needs {} cells at once, and a command touches at most {MAX_CELLS}: let it wait, or split it",
-                answer.takes.len()
+                "the order needs {needed} cells at once, and a command touches at most {MAX_CELLS}: let it wait, or \
+                 split it"
             );
             return Err(Reject::new(Reason::TooManyCells, message).field("order.shortage_policy"));
         }
@@ -78,16 +71,72 @@ pub fn order(
         }
         Ok(_) | Err(_) => {}
     }
-    let mut summary = state.summary(&candidates, takes, &answer, short);
-    // What the later steps choose is not known yet.
-    summary.proven_optimal &= !cut;
     Ok(OrderDecision::Commit(CommitOrder {
         order: Some(Order { placed_time_ms, ..order.clone() }),
         order_hash: order_hash.to_vec(),
-        promises: promises(order, &need_of_line, &candidates, takes),
-        sourcing: Some(summary),
+        promises,
+        sourcing: Some(sourcing),
         incarnation,
     }))
+}
+
+/// What would become of an order now: where it would ship from, at which cost. Nothing is promised by it, its id is not
+/// looked at, and its shortage policy refuses nothing.
+///
+/// # Errors
+/// [`Reason::UnknownItem`], [`Reason::GroupNotInitialized`]. The shape was checked before: [`crate::validate::order`].
+pub fn quote(state: &State, overlay: &Overlay, order: &Order) -> Result<QuoteOrderResponse, Reject> {
+    if state.group.is_none() {
+        return Err(no_group());
+    }
+    let Plan { promises, sourcing, short: _, needed: _ } = plan(state, overlay, order)?;
+    let promised = |line: u32| {
+        let of_line = promises.iter().filter(|promise| promise.line == line);
+        of_line.map(|promise| promise.quantity).sum::<Quantity>()
+    };
+    let shortages = order.lines.iter().map(|line| (line.line, line.quantity - promised(line.line)));
+    let shortages = shortages.filter(|(_, units)| *units > 0).map(|(line, units)| QuotedShortage { line, units });
+    let units = promises.iter().map(|Promise { line, node_index, quantity }| QuotedUnits {
+        line: *line,
+        node: state.node_name(*node_index),
+        units: *quantity,
+    });
+    Ok(QuoteOrderResponse {
+        units: units.collect(),
+        shortages: shortages.collect(),
+        sourcing: Some(sourcing),
+        as_of_time_ms: state.log_time().0,
+        as_of_index: state.applied_index(),
+    })
+}
+
+fn no_group() -> Reject {
+    Reject::new(Reason::GroupNotInitialized, "the group has no life yet: its first command has not been committed")
+}
+
+/// The best that can be done for an order now.
+struct Plan {
+    promises: Vec<Promise>,
+    sourcing: SourcingSummary,
+    /// Units that no node can promise, or that one command can't.
+    short: Quantity,
+    /// Cells that all of it takes; more than one command may touch: the rest is left out.
+    needed: usize,
+}
+
+fn plan(state: &State, overlay: &Overlay, order: &Order) -> Result<Plan, Reject> {
+    let (wanted, need_of_line) = wanted(state, overlay, order)?;
+    let ship_to = required(&order.ship_to, "order.ship_to")?;
+    let offer = Offer { overlay, wanted: &wanted, ship_to, may: |_| true, ships: &[], less: |_| 0 };
+    let (candidates, answer) = state.source(&offer);
+    let needed = answer.takes.len();
+    let takes = &answer.takes[..needed.min(MAX_CELLS)];
+    let ordered: Quantity = order.lines.iter().map(|line| line.quantity).sum();
+    let short = ordered - takes.iter().map(|take| take.units).sum::<Quantity>();
+    let mut sourcing = state.summary(&candidates, takes, &answer, short);
+    // What the later steps choose is not known yet.
+    sourcing.proven_optimal &= takes.len() == needed;
+    Ok(Plan { promises: promises(order, &need_of_line, &candidates, takes), sourcing, short, needed })
 }
 
 /// What the order wants, by stock key, and which of it each line is. Lines of one key share what is there.
@@ -101,7 +150,7 @@ fn wanted(state: &State, overlay: &Overlay, order: &Order) -> Result<(Vec<Wanted
         let path = || format!("order.lines[{n}].stock_key");
         let stock_key = required(stock_key, "stock_key").map_err(|reject| reject.field(path()))?;
         let item = state.known_item(&stock_key.item, "item").map_err(|reject| reject.within(&path()))?;
-        let key = state.wire_key_index(stock_key);
+        let key = state.wire_key_of(item, stock_key);
         let place = key.map(|key| by_key.binary_search_by_key(&key, |(key, _)| *key));
         if let Some(Ok(at)) = place {
             let need = by_key[at].1;
@@ -125,8 +174,7 @@ fn left_by_queue(state: &State, overlay: &Overlay, key: u32) -> Quantity {
     if record.waiting_total == 0 {
         return Quantity::MAX;
     }
-    let taken: Quantity = overlay.of_key(key).iter().map(|(_, units)| *units).sum();
-    (state.free_of_key(record) - taken - record.waiting_total).max(0)
+    (state.free_of_key(record) - overlay.total(key) - record.waiting_total).max(0)
 }
 
 /// Deals the units of each stock key out to the lines that want it, in the order of the lines.

@@ -2,23 +2,34 @@
 //!
 //! Without it, two decisions in a row would promise the same free units, and the second be rejected in `apply`.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use stockmesh_proto::convert::allocation_id;
 use stockmesh_proto::raft::v1::{BackorderPromise, Substitute, command};
 use stockmesh_types::Quantity;
 
+use super::atlas::Atlas;
 use crate::State;
 
-/// Units promised by proposals in flight, by stock key and node.
+/// Units promised by proposals in flight, by stock key and node; and what the leader worked out to decide quickly.
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
-    /// By stock key: `(node, units)`; short lists, found once per line.
-    by_key: BTreeMap<u32, Vec<(u32, Quantity)>>,
+    by_key: BTreeMap<u32, Taken>,
     /// What each proposal holds: `(key, node, units)`.
     proposals: BTreeMap<u64, Vec<(u32, u32, Quantity)>>,
     /// Order lines with a backorder promise in flight: they are not proposed twice.
     waiting_lines: BTreeMap<u32, u64>,
+    /// Worked out as decisions need it, and forgotten without harm.
+    pub(super) atlas: RefCell<Atlas>,
+}
+
+/// What is taken of a stock key.
+#[derive(Clone, Debug, Default)]
+struct Taken {
+    total: Quantity,
+    /// By node, sorted.
+    nodes: Vec<(u32, Quantity)>,
 }
 
 impl Overlay {
@@ -94,10 +105,11 @@ impl Overlay {
             | command::Kind::FindLateSupply(_) => return,
         }
         for (key, node, units) in &taken {
-            let list = self.by_key.entry(*key).or_default();
-            match list.iter_mut().find(|(n, _)| n == node) {
-                Some((_, sum)) => *sum += units,
-                None => list.push((*node, *units)),
+            let taken = self.by_key.entry(*key).or_default();
+            taken.total += units;
+            match taken.nodes.binary_search_by_key(node, |(node, _)| *node) {
+                Ok(at) => taken.nodes[at].1 += units,
+                Err(at) => taken.nodes.insert(at, (*node, *units)),
             }
         }
         self.proposals.entry(proposal).or_default().extend(taken);
@@ -106,14 +118,15 @@ impl Overlay {
     /// Forgets a proposal: its promises are in the state now, or will never be.
     pub fn remove(&mut self, proposal: u64) {
         for (key, node, units) in self.proposals.remove(&proposal).unwrap_or_default() {
-            let Some(list) = self.by_key.get_mut(&key) else { continue };
-            if let Some(at) = list.iter().position(|(n, _)| *n == node) {
-                list[at].1 -= units;
-                if list[at].1 <= 0 {
-                    list.swap_remove(at);
+            let Some(taken) = self.by_key.get_mut(&key) else { continue };
+            taken.total -= units;
+            if let Ok(at) = taken.nodes.binary_search_by_key(&node, |(node, _)| *node) {
+                taken.nodes[at].1 -= units;
+                if taken.nodes[at].1 <= 0 {
+                    taken.nodes.remove(at);
                 }
             }
-            if list.is_empty() {
+            if taken.nodes.is_empty() {
                 self.by_key.remove(&key);
             }
         }
@@ -137,9 +150,20 @@ impl Overlay {
         self.proposals.is_empty()
     }
 
-    /// What is taken of a stock key, by node.
+    /// What is taken of a stock key, by node, sorted.
     pub(crate) fn of_key(&self, key: u32) -> &[(u32, Quantity)] {
-        self.by_key.get(&key).map_or(&[], Vec::as_slice)
+        self.by_key.get(&key).map_or(&[], |taken| taken.nodes.as_slice())
+    }
+
+    /// What is taken of a stock key at a node.
+    pub(crate) fn taken(&self, key: u32, node: u32) -> Quantity {
+        let Some(taken) = self.by_key.get(&key) else { return 0 };
+        taken.nodes.binary_search_by_key(&node, |(node, _)| *node).map_or(0, |at| taken.nodes[at].1)
+    }
+
+    /// What is taken of a stock key over all nodes.
+    pub(crate) fn total(&self, key: u32) -> Quantity {
+        self.by_key.get(&key).map_or(0, |taken| taken.total)
     }
 
     /// A backorder promise for this line is in flight.

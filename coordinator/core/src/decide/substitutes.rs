@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use stockmesh_proto::raft::v1::{ReserveSubstitutes, Substitute};
 
 use super::Overlay;
-use super::candidates::Wanted;
-use super::distance::direction;
-use super::sourcing;
+use super::candidates::{Offer, Wanted};
 use crate::State;
 use crate::validate::MAX_CELLS;
 
@@ -24,8 +22,7 @@ pub fn substitutes(state: &State, overlay: &Overlay, budget: usize) -> Option<Re
         let record = &state.keys[*key];
         // What this step takes of the key, on top of what is in flight.
         let mut taken: BTreeMap<u32, i64> = BTreeMap::new();
-        let in_flight: i64 = overlay.of_key(*key).iter().map(|(_, units)| units).sum();
-        let mut free = state.free_of_key(record) - in_flight;
+        let mut free = state.free_of_key(record) - overlay.total(*key);
         let wanting = state.recovery.wanting.iter_from(&(*key, 0)).take_while(|((of, _), ())| of == key);
         for ((_, allocation), ()) in wanting {
             if free <= 0 {
@@ -33,7 +30,7 @@ pub fn substitutes(state: &State, overlay: &Overlay, budget: usize) -> Option<Re
             }
             let broken = &state.allocations[*allocation];
             let line = &state.lines[broken.line];
-            let to = State::order_body(&state.orders[line.order]).ship_to.as_ref().map(direction).unwrap_or_default();
+            let ship_to = State::order_body(&state.orders[line.order]).ship_to.unwrap_or_default();
             let units = state.unsubstituted(*allocation);
             let wanted = Wanted {
                 key: Some(*key),
@@ -42,14 +39,10 @@ pub fn substitutes(state: &State, overlay: &Overlay, budget: usize) -> Option<Re
                 at_most: units,
             };
             let may = |node| node != broken.node && !(line.excludes && state.excludes(line, node));
-            let mut candidates = state.candidates(overlay, &[wanted], to, may, &[]);
-            for (local, (node, _)) in candidates.nodes.iter().enumerate() {
-                let units = &mut candidates.problem.available[local];
-                *units = (*units - taken.get(node).copied().unwrap_or(0)).max(0);
-            }
-            let had: i64 = candidates.problem.available.iter().sum();
-            candidates.problem.needs[0].take = candidates.problem.needs[0].take.min(had);
-            for take in sourcing::solve(&candidates.problem).takes {
+            let less = |node: u32| taken.get(&node).copied().unwrap_or(0);
+            let offer = Offer { overlay, wanted: &[wanted], ship_to: &ship_to, may, ships: &[], less };
+            let (candidates, answer) = state.source(&offer);
+            for take in answer.takes {
                 if substitutes.len() >= budget {
                     return Some(ReserveSubstitutes { substitutes });
                 }

@@ -113,6 +113,7 @@ impl Tx<'_> {
         self.state.recovery.of(node).recoveries.push(Recovery { id, epoch, sealed, lost_from, work });
         self.set_standing(node, standing);
         self.state.recovery.set_fenced(node, true);
+        self.applied.touched_all = true;
         self.effects.extend_from_slice(&id);
         self.effects.extend_from_slice(&epoch.to_be_bytes());
         let fact = NodeEpochOpened {
@@ -140,6 +141,7 @@ impl Tx<'_> {
         }
         self.set_standing(node, Standing::Open);
         self.state.recovery.set_fenced(node, false);
+        self.applied.touched_all = true;
         self.state.recovery.queue(Work::Reopen { node, next_key: 0 });
         self.effects.extend_from_slice(b"open");
     }

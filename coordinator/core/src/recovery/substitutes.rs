@@ -10,7 +10,7 @@ use stockmesh_types::{Quantity, Reason, Reject};
 
 use crate::State;
 use crate::answer::Answer;
-use crate::apply::{Stop, Tx};
+use crate::apply::{Delivery, Stop, Tx};
 use crate::rights::NewAllocation;
 use crate::validate::MAX_CELLS;
 
@@ -157,7 +157,8 @@ impl Tx<'_> {
             let quantity = held.min(units - opened);
             self.forget_hold(allocation, key, node, quantity);
             let order = State::order_body(&self.state.orders[self.state.lines[line].order]);
-            self.open_held_allocation(&NewAllocation { line, node, quantity, order: &order })?;
+            let delivery = Delivery::of(&order);
+            self.open_held_allocation(&NewAllocation { line, node, quantity, order: &order, delivery: &delivery })?;
             opened += quantity;
         }
         Ok(opened)

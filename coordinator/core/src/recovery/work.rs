@@ -27,6 +27,7 @@ impl Tx<'_> {
                 if next.is_none() {
                     // Nothing is free there any more, and nothing can be granted: the fence has done its work.
                     self.state.recovery.set_fenced(node, false);
+                    self.applied.touched_all = true;
                 }
                 next.map(|next_key| Work::Retire { node, next_key })
             }

@@ -2,11 +2,10 @@
 
 use stockmesh_proto::common::v1::{CancelReason, Order};
 use stockmesh_proto::feed::v1::AllocationOpened;
-use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_types::{AllocationId, Quantity};
 
 use crate::State;
-use crate::apply::{Stop, Tx};
+use crate::apply::{Delivery, OpenedParts, Stop, Tx};
 use crate::records::{AllocationRecord, Cell, NONE};
 use crate::state::full;
 
@@ -15,8 +14,10 @@ pub(crate) struct NewAllocation<'a> {
     pub line: u32,
     pub node: u32,
     pub quantity: Quantity,
-    /// Order of the line: where it goes, for whom.
+    /// Order of the line.
     pub order: &'a Order,
+    /// Where it goes, for whom.
+    pub delivery: &'a Delivery,
 }
 
 /// A node's word on what of an allocation will not ship.
@@ -65,7 +66,7 @@ impl Tx<'_> {
     }
 
     fn open(&mut self, new: &NewAllocation<'_>, held: Quantity) -> Result<u32, Stop> {
-        let NewAllocation { line, node, quantity, order } = *new;
+        let NewAllocation { line, node, quantity, order, delivery } = *new;
         // Every command runs within a group.
         let Some(incarnation) = self.state.incarnation() else { return Err(full("incarnations").into()) };
         let id = AllocationId { incarnation, log_index: self.index, n: self.allocations };
@@ -104,9 +105,20 @@ impl Tx<'_> {
             cell.held -= held;
             cell.last_open = index;
         })?;
-        let fact = self.state.allocation_opened(&self.state.allocations[index], order);
-        let destination = self.state.nodes[node].destination;
-        self.emit(destination, Fact::AllocationOpened(fact));
+        let to = &self.state.nodes[node];
+        let (destination, epoch) = (to.destination, to.epoch);
+        let stock_key = (&self.state.keys[record.key].key).into();
+        let parts = OpenedParts {
+            id,
+            epoch,
+            order_id: &order.order_id,
+            line: record.line,
+            stock_key,
+            quantity,
+            delivery,
+            allow_substitution: allows_substitution(order, record.line),
+        };
+        self.emit_opened(destination, &parts);
         Ok(index)
     }
 

@@ -74,6 +74,13 @@ impl Tx<'_> {
         Ok(key)
     }
 
+    /// Notes that the availability of a stock key changed.
+    pub(crate) fn touch(&mut self, key: u32) {
+        if self.applied.touched.last() != Some(&key) {
+            self.applied.touched.push(key);
+        }
+    }
+
     /// Changes a cell, made now when it is new; gives it as it stands after.
     pub(crate) fn change_cell(&mut self, key: u32, node: u32, change: impl FnOnce(&mut Cell)) -> Result<Cell, Stop> {
         let record = &mut self.state.keys[key];
@@ -100,6 +107,7 @@ impl Tx<'_> {
             self.effects.extend_from_slice(&number.to_be_bytes());
         }
         if after.free() != before.free() {
+            self.touch(key);
             self.refresh_ready(key);
         }
         Ok(after)

@@ -72,6 +72,9 @@ impl Tx<'_> {
             }
             (false, false) | (true, true) => {}
         }
+        if before != waiting {
+            self.touch(key);
+        }
         self.refresh_ready(key);
     }
 
