@@ -207,7 +207,7 @@ impl State {
         }
     }
 
-    fn standing_message(&self, node: &NodeRecord) -> api::NodeStanding {
+    pub(crate) fn standing_message(&self, node: &NodeRecord) -> api::NodeStanding {
         let standing = self.node_index.get(node.id.as_str()).map(|node| self.recovery.standing(node));
         match standing.unwrap_or_default() {
             Standing::Open => api::NodeStanding::Unspecified,

@@ -128,6 +128,7 @@ pub(super) fn node(node: &Node) -> Value {
         "feed_seq": node.feed_seq,
         "work_acknowledged_seq": node.work_acknowledged_seq,
         "work_seq": node.work_seq,
+        "standing": super::recovery::standing_word(node.standing),
     })
 }
 
@@ -156,6 +157,7 @@ pub(super) fn cell(cell: &Cell) -> Value {
         "held": cell.held,
         "free": cell.free,
         "shortfall_level": cell.shortfall_level,
+        "fenced": cell.fenced,
     })
 }
 

@@ -15,6 +15,7 @@ use stockmesh_service::request::new_request_id;
 
 use tonic::Status;
 
+use super::recovery::{RecoveryCommand, RetireCommand, standing_word};
 use super::{Asking, CliError, call, json};
 
 #[derive(clap::Subcommand, Debug)]
@@ -57,6 +58,12 @@ pub(super) enum NodeCommand {
     Register(RegisterArgs),
     /// List nodes in the order of their registration
     List,
+    /// Epochs of a node whose store was restored or replaced
+    #[command(subcommand)]
+    Recovery(RecoveryCommand),
+    /// Give a node up as lost: two people
+    #[command(subcommand)]
+    Retire(RetireCommand),
     /// Say which items a node may handle
     Range {
         /// Node
@@ -188,6 +195,8 @@ pub(super) async fn run_node(asking: &Asking, command: NodeCommand) -> Result<()
             let node = response.node.unwrap_or_default();
             print(asking.output, &nodes_table(std::slice::from_ref(&node)), &json::node(&node));
         }
+        NodeCommand::Recovery(command) => super::recovery::run_recovery(asking, command).await?,
+        NodeCommand::Retire(command) => super::recovery::run_retire(asking, command).await?,
         NodeCommand::List => {
             let nodes = list_nodes(asking).await?;
             print(asking.output, &nodes_table(&nodes), &nodes.iter().map(json::node).collect());
@@ -285,7 +294,8 @@ fn node_of(args: RegisterArgs) -> Node {
 }
 
 fn nodes_table(nodes: &[Node]) -> Table {
-    let mut table = Table::new(&["node", "kind", "entity", "country", "epoch", "its feed", "work sent", "work taken"]);
+    let mut table =
+        Table::new(&["node", "kind", "entity", "country", "epoch", "its feed", "work sent", "work taken", "rights"]);
     for node in nodes {
         table.push(vec![
             node.node.clone(),
@@ -296,6 +306,7 @@ fn nodes_table(nodes: &[Node]) -> Table {
             node.feed_seq.to_string(),
             node.work_seq.to_string(),
             node.work_acknowledged_seq.to_string(),
+            standing_word(node.standing).to_owned(),
         ]);
     }
     table

@@ -6,7 +6,7 @@ use stockmesh_coordinator_core::{Answer, validate};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::feed_service_server::FeedService;
 use stockmesh_proto::feed::v1::{FeedEntry, FeedRef, PullRequest, PullResponse, PushRequest, PushResponse};
-use stockmesh_proto::raft::v1::{ApplyFacts, Command, command};
+use stockmesh_proto::raft::v1::{ApplyFacts, Command, NoteLateFacts, command};
 use stockmesh_service::Caller;
 use stockmesh_service::link::{FeedSink, FeedSource, HelloInfo, LinkError, serve_pull, serve_push};
 use stockmesh_service::status::{not_leader, to_status};
@@ -110,6 +110,18 @@ impl FeedSink for NodeFacts {
                 Err(Reject::new(Reason::StaleEpoch, format!("epoch {} of {node} is over", feed.epoch)))
             }
         }
+    }
+
+    async fn surfaced(&self, feed: &FeedId, head: Head) -> Result<(), Reject> {
+        let node = node_of(feed)?;
+        if !self.handle.state().read().surfaced_late(&node, feed.epoch, head) {
+            return Ok(());
+        }
+        let late = NoteLateFacts { node: node.to_string(), epoch: feed.epoch, head: Some(head.to_wire()) };
+        let principal = Principal { kind: PrincipalKind::Node, id: node.to_string() };
+        let kind = command::Kind::NoteLateFacts(late);
+        let command = Command { principal: Some((&principal).into()), kind: Some(kind), ..Command::default() };
+        self.handle.submit(command).await.map(|_| ())
     }
 
     async fn apply(&self, feed: &FeedId, mut entries: Vec<FeedEntry>) -> Result<Head, Reject> {

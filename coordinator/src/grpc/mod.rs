@@ -15,6 +15,7 @@ mod network;
 mod order_stream;
 mod orders;
 mod raft;
+mod recovery;
 mod replica;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use stockmesh_proto::coordinator::v1::catalog_service_server::{self, CatalogServ
 use stockmesh_proto::coordinator::v1::cluster_service_server::{self, ClusterServiceServer};
 use stockmesh_proto::coordinator::v1::member_service_server::{self, MemberServiceServer};
 use stockmesh_proto::coordinator::v1::network_service_server::{self, NetworkServiceServer};
+use stockmesh_proto::coordinator::v1::node_recovery_service_server::{self, NodeRecoveryServiceServer};
+use stockmesh_proto::coordinator::v1::node_retirement_service_server::{self, NodeRetirementServiceServer};
 use stockmesh_proto::coordinator::v1::order_service_server::{self, OrderServiceServer};
 use stockmesh_proto::coordinator::v1::order_stream_service_server::{self, OrderStreamServiceServer};
 use stockmesh_proto::feed::v1::feed_service_server::{self, FeedServiceServer};
@@ -266,6 +269,8 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         .add_service(limited!(ClusterServiceServer, cluster::Cluster(context.clone())))
         .add_service(limited!(MemberServiceServer, members::MemberHandlers(context.clone())))
         .add_service(limited!(ReplicaServiceServer, replica::Replicas(context.clone())))
+        .add_service(limited!(NodeRecoveryServiceServer, recovery::Recoveries(context.clone())))
+        .add_service(limited!(NodeRetirementServiceServer, recovery::Retirements(context.clone())))
         .add_service(limited!(FeedServiceServer, feeds::Feeds(context.clone())))
         .add_service(
             RaftServiceServer::new(raft::Raft::new(context.clone()))
@@ -280,6 +285,8 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         order_stream_service_server::SERVICE_NAME,
         availability_stream_service_server::SERVICE_NAME,
         cluster_service_server::SERVICE_NAME,
+        node_recovery_service_server::SERVICE_NAME,
+        node_retirement_service_server::SERVICE_NAME,
         feed_service_server::SERVICE_NAME,
         raft_service_server::SERVICE_NAME,
         member_service_server::SERVICE_NAME,

@@ -194,15 +194,19 @@ pub(crate) struct GrantingNode {
 
 impl GrantingNode {
     pub(crate) fn new(node: &str, grants: &[(&str, i64)]) -> Self {
-        let feed = FeedId { participant: format!("node/{node}"), destination: String::new(), epoch: 1 };
+        let facts = grants.iter().map(|(item, granted_total)| {
+            entry_body::Fact::RightsGranted(RightsGranted { stock_key: Some(key(item)), granted_total: *granted_total })
+        });
+        Self::saying(node, 1, facts.collect())
+    }
+
+    /// A feed of an epoch with these facts.
+    pub(crate) fn saying(node: &str, epoch: u64, facts: Vec<entry_body::Fact>) -> Self {
+        let feed = FeedId { participant: format!("node/{node}"), destination: String::new(), epoch };
         let mut head = Head::START;
         let entries: Vec<FeedEntry> = (1..)
-            .zip(grants)
-            .map(|(time_ms, (item, granted_total))| {
-                let fact = entry_body::Fact::RightsGranted(RightsGranted {
-                    stock_key: Some(key(item)),
-                    granted_total: *granted_total,
-                });
+            .zip(facts)
+            .map(|(time_ms, fact)| {
                 let body = EntryBody {
                     time_ms,
                     business_date: "2026-11-21".to_owned(),
@@ -322,7 +326,12 @@ pub(crate) async fn stock(group: &Group, grants: &[(&str, i64)]) {
         async move { NetworkServiceClient::new(channel).range_items(request).await }
     });
     ranging.await.unwrap();
-    let source = Arc::new(GrantingNode::new("dc-1", grants));
+    push(group, GrantingNode::new("dc-1", grants)).await;
+}
+
+/// Pushes a node's whole feed, until it is acknowledged.
+pub(crate) async fn push(group: &Group, source: GrantingNode) {
+    let source = Arc::new(source);
     let (head, state, (down, shutdown)) = (source.head, Arc::new(LinkState::new()), watch::channel(false));
     let hello = HelloInfo { group: 1, incarnation: 1 };
     let link = tokio::spawn(run_push(

@@ -3,6 +3,7 @@
 
 mod group;
 mod overload;
+mod recovery;
 mod streams;
 
 use std::collections::BTreeMap;

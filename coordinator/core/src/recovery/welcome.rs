@@ -6,11 +6,11 @@
 
 use prost::Message;
 use stockmesh_proto::common::v1::CancelReason;
-use stockmesh_proto::coordinator::v1::{WelcomeAllocation, WelcomeCell};
+use stockmesh_proto::coordinator::v1::{NodeStanding, Retirement, WelcomeAllocation, WelcomeCell};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::EntryBody;
 use stockmesh_proto::feed::v1::entry_body::Fact;
-use stockmesh_types::{FeedId, Reason, Reject};
+use stockmesh_types::{FeedId, NodeId, Reason, Reject};
 
 use super::epochs::{uuid, uuid_text};
 use crate::State;
@@ -64,6 +64,29 @@ impl Room {
 }
 
 impl State {
+    /// Epoch of a node, the cursor in its feed, and whether its rights can be used.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownNode`].
+    pub fn node_epoch(&self, node: &NodeId) -> Result<(u64, Head, NodeStanding), Reject> {
+        let record = &self.nodes[self.known_node(node.as_str(), "node")?];
+        Ok((record.epoch, record.cursor, self.standing_message(record)))
+    }
+
+    /// How far the retirement of a node is.
+    ///
+    /// # Errors
+    /// [`Reason::UnknownNode`].
+    pub fn retirement(&self, node: &NodeId) -> Result<Retirement, Reject> {
+        Ok(self.retirement_message(self.known_node(node.as_str(), "node")?))
+    }
+
+    /// A feed that surfaced holds facts of an epoch that was sealed, beyond those that were sealed or noted.
+    #[must_use]
+    pub fn surfaced_late(&self, node: &NodeId, epoch: u64, head: Head) -> bool {
+        self.node_index.get(node.as_str()).is_some_and(|node| self.is_late(node, epoch, head.seq))
+    }
+
     /// A page of at most `limit` records, from position `after` on (0: the first page).
     ///
     /// # Errors

@@ -77,6 +77,12 @@ pub trait FeedSink: Send + Sync + 'static {
     /// Takes entries in order, passes over those it has, and answers with its cursor once the effects are durable, in one
     /// write with the cursor. Checks the chain ([`Head::accept`]): `FEED_GAP`, `FEED_FORKED`.
     fn apply(&self, feed: &FeedId, entries: Vec<FeedEntry>) -> impl Future<Output = Result<Head, Reject>> + Send;
+
+    /// A feed of an epoch that is over came up, and ends at `head`; it is refused. For those who must know that facts
+    /// surfaced which have no effect.
+    fn surfaced(&self, _feed: &FeedId, _head: Head) -> impl Future<Output = Result<(), Reject>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// What each side says about itself at the start of a link.

@@ -113,7 +113,13 @@ async fn take_push<S: FeedSink>(
     authorize(&feed)?;
     check_group(hello.group, hello.incarnation, welcome)?;
     let head = position(hello.head.as_ref(), "hello.head")?;
-    let cursor = sink.cursor(&feed).await?;
+    let cursor = match sink.cursor(&feed).await {
+        Err(reject) if reject.reason == Reason::StaleEpoch => {
+            sink.surfaced(&feed, head).await?;
+            return Err(reject.into());
+        }
+        cursor => cursor?,
+    };
     check_head(&feed, head, cursor)?;
     let greeting = PushWelcome {
         cursor: Some(cursor.to_wire()),
