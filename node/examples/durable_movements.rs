@@ -62,9 +62,11 @@ async fn measure(dir: &std::path::Path, callers: usize) -> anyhow::Result<(usize
         marker,
         gauge: disk(dir.to_owned()),
         clock: Box::new(now),
+        peers: Vec::new(),
+        keep_ms: 0,
         on_fault: Arc::new(|error: &stockmesh_node::store::StoreError| eprintln!("{error}")),
     };
-    let (writer, tail, _thread) = writer::spawn(parts, &[]);
+    let (writer, tail, _thread) = writer::spawn(parts);
     let arbiter = actix::Arbiter::new();
     let node = start(&arbiter.handle(), writer, tail);
     range_items(&node).await?;

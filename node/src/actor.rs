@@ -11,12 +11,12 @@ use stockmesh_node_core::command::{Command, ReviewGrants};
 use stockmesh_node_core::{Answer, RequestStamp};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedEntry;
-use stockmesh_types::{FeedId, Principal, PrincipalKind, Reason, Reject};
+use stockmesh_types::{FeedId, Principal, PrincipalKind, Reject};
 use tokio::sync::oneshot;
 
 use crate::tail::FeedTail;
 pub use crate::writer::View;
-use crate::writer::{Question, Reply, WriterHandle};
+use crate::writer::{Question, Reply, WriterHandle, going_down, overloaded};
 
 /// Asks that may be in the actor's mailbox.
 const MAILBOX: usize = 1_024;
@@ -52,9 +52,7 @@ impl Handler<Ask> for NodeActor {
     type Result = ();
 
     fn handle(&mut self, Ask(question): Ask, _: &mut Self::Context) {
-        if let Err((question, gone)) = self.writer.ask(question) {
-            question.refuse(if gone { going_down() } else { overloaded() });
-        }
+        self.writer.ask(question);
     }
 }
 
@@ -69,7 +67,7 @@ impl NodeHandle {
     /// Has a command worked out; the answer comes once it is durable.
     ///
     /// # Errors
-    /// The business answer that says no, or [`Reason::Overloaded`], [`Reason::ShuttingDown`].
+    /// The business answer that says no, or `OVERLOADED`, `SHUTTING_DOWN`.
     pub async fn command(
         &self,
         principal: Principal,
@@ -139,12 +137,4 @@ impl NodeHandle {
         })?;
         replied.await.map_err(|_| going_down())?
     }
-}
-
-fn overloaded() -> Reject {
-    Reject::new(Reason::Overloaded, "the node has more work waiting than it takes on: repeat with the same id")
-}
-
-fn going_down() -> Reject {
-    Reject::new(Reason::ShuttingDown, "the node is going down, the outcome is unknown: repeat with the same id")
 }

@@ -28,6 +28,9 @@ pub struct Config {
     /// Addresses of finance. None: no link.
     #[serde(default)]
     pub finance: Vec<String>,
+    /// Days that entries of a node's feed are kept after every registered consumer has them.
+    #[serde(default = "month")]
+    pub feed_retention_days: u32,
     /// Certificates.
     #[serde(default)]
     pub tls: TlsFiles,
@@ -37,6 +40,12 @@ pub struct Config {
 
 fn first_group() -> Group {
     Group(1)
+}
+
+/// A month.
+#[must_use]
+pub fn month() -> u32 {
+    30
 }
 
 fn main_finance() -> String {

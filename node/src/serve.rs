@@ -32,6 +32,8 @@ use crate::writer::{self, OnFault, Parts, WriterHandle};
 
 /// The epoch of a store's first life. Later ones begin by recovery, which is not in this release.
 const FIRST_EPOCH: Epoch = Epoch(1);
+/// Milliseconds of a day.
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long links may take to end at shutdown.
 const LINK_SHUTDOWN: Duration = Duration::from_secs(5);
 /// Status of a process that a fault ended (EX_IOERR).
@@ -204,9 +206,11 @@ async fn start_node(
         marker,
         gauge: space::disk(config.data_dir.clone()),
         clock: Box::new(now),
+        peers: peers(config),
+        keep_ms: i64::from(config.feed_retention_days) * DAY_MS,
         on_fault: stop_on_fault(settings.id.clone()),
     };
-    let (store, tail, thread) = writer::spawn(parts, &peers(config));
+    let (store, tail, thread) = writer::spawn(parts);
     let node = actor::start(arbiter, store.clone(), tail);
     Ok(Started { node, store, thread, recovering })
 }

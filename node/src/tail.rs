@@ -14,6 +14,8 @@ use stockmesh_proto::feed::v1::FeedEntry;
 use stockmesh_types::FeedId;
 use tokio::sync::watch;
 
+use crate::engine::Consumer;
+
 /// Entries kept in memory.
 pub const MAX_ENTRIES: usize = 8_192;
 /// Bytes of them.
@@ -49,10 +51,10 @@ fn size(entry: &FeedEntry) -> usize {
 }
 
 impl FeedTail {
-    /// A feed that ends at `head`. Trimming waits for each of `peers`.
+    /// A feed that ends at `head`, and what its registered consumers have of it.
     #[must_use]
-    pub fn new(feed: FeedId, head: Head, peers: &[String]) -> Self {
-        let acknowledged = peers.iter().map(|peer| (peer.clone(), 0)).collect();
+    pub fn new(feed: FeedId, head: Head, consumers: &BTreeMap<String, Consumer>) -> Self {
+        let acknowledged = consumers.iter().map(|(peer, known)| (peer.clone(), known.acknowledged_seq)).collect();
         let inner = Inner { head, entries: VecDeque::new(), bytes: 0, acknowledged };
         Self { feed, inner: Mutex::new(inner), seq: watch::Sender::new(head.seq) }
     }
@@ -136,10 +138,10 @@ impl FeedTail {
         }
     }
 
-    /// The last entry that every peer acknowledged since this process started; 0 while one has not, or there are none.
+    /// What each registered consumer has, as far as is known.
     #[must_use]
-    pub fn acknowledged_by_all(&self) -> u64 {
-        self.inner().acknowledged.values().copied().min().unwrap_or(0)
+    pub fn acknowledged(&self) -> BTreeMap<String, u64> {
+        self.inner().acknowledged.clone()
     }
 }
 
@@ -167,7 +169,7 @@ mod tests {
     #[test]
     fn what_is_in_memory_comes_from_there_the_rest_from_the_store() {
         let feed = FeedId { participant: "node/a".into(), destination: String::new(), epoch: 1 };
-        let tail = FeedTail::new(feed, head(10), &["c".into(), "f".into()]);
+        let tail = FeedTail::new(feed, head(10), &BTreeMap::new());
         assert_eq!(tail.after(3, 1), Found::InStore(10));
         assert_eq!(seqs(&tail.after(10, 1)), [0_u64; 0]);
         tail.publish(entries(11..=15, 100), head(15));
@@ -184,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn trimming_waits_for_every_peer() {
+    fn only_registered_consumers_are_noted() {
         let feed = FeedId { participant: "node/a".into(), destination: String::new(), epoch: 1 };
-        let tail = FeedTail::new(feed, head(10), &["c".into(), "f".into()]);
+        let consumers = BTreeMap::from(["c", "f"].map(|peer| (peer.to_owned(), Consumer::default())));
+        let tail = FeedTail::new(feed, head(10), &consumers);
         tail.acknowledge("c", 9);
         tail.acknowledge("stranger", 9);
-        assert_eq!(tail.acknowledged_by_all(), 0);
         tail.acknowledge("f", 4);
         tail.acknowledge("f", 3);
-        assert_eq!(tail.acknowledged_by_all(), 4);
+        assert_eq!(tail.acknowledged(), BTreeMap::from([("c".to_owned(), 9), ("f".to_owned(), 4)]));
     }
 }

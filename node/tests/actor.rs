@@ -85,9 +85,11 @@ fn start_node(disk: &LossyStore, gated: bool, dir: tempfile::TempDir, marker: Ma
         marker,
         gauge: Box::new(move || Ok(read.load(Ordering::Relaxed))),
         clock: Box::new(|| LogTime(NOON)),
+        peers: vec!["coordinator/1".to_owned()],
+        keep_ms: 0,
         on_fault,
     };
-    let (store, tail, _) = writer::spawn(parts, &["coordinator/1".to_owned()]);
+    let (store, tail, _) = writer::spawn(parts);
     let node = start(&actix::Arbiter::current(), store.clone(), tail);
     let gate = gated.then_some(gate);
     TestNode { node, store, disk: disk.clone(), gate, faults, room, _dir: dir }
@@ -291,7 +293,7 @@ fn the_feed_is_read_from_memory_and_from_the_store_and_forks_are_refused() {
         }
         let beyond = Head { seq: 61, ..reader };
         assert_eq!(refused(source.acknowledged(peer, beyond).await), Some(Reason::FeedForked));
-        assert_eq!(node.node.tail().acknowledged_by_all(), 60);
+        assert_eq!(node.node.tail().acknowledged()[peer], 60);
     });
 }
 

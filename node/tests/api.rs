@@ -31,9 +31,11 @@ fn run(test: impl AsyncFnOnce(NodeApi)) {
             marker,
             gauge: Box::new(|| Ok(u64::MAX)),
             clock: Box::new(|| LogTime(NOON)),
+            peers: Vec::new(),
+            keep_ms: 0,
             on_fault: Arc::new(|error: &StoreError| panic!("{error}")),
         };
-        let (writer, tail, _) = writer::spawn(parts, &[]);
+        let (writer, tail, _) = writer::spawn(parts);
         let node = start(&actix::Arbiter::current(), writer, tail);
         let mut coordinator = Coordinator::default();
         ["A", "B"].iter().for_each(|item| coordinator.range(item));

@@ -2,13 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::*;
 use prost::Message;
-use stockmesh_node::engine::{Engine, Group, OpenError, Opened, RecoveryReason, open};
+use stockmesh_node::engine::{Engine, Group, OpenError, Opened, RecoveryReason, TRIM_STEP, Verified, open};
 use stockmesh_node::store::{Mark, MarkerFile, SledStore, Store};
-use stockmesh_node_core::{Cell, GrantPolicy, Key};
+use stockmesh_node_core::{Cell, Context, GrantPolicy, Key};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedEntry;
 use stockmesh_types::{ChainHash, FeedId, LogTime, Reason, chain_hash};
@@ -187,7 +188,7 @@ fn damage_is_found_at_the_start() {
             "not conserved",
         ),
         ("an allocation that is gone", |keys| drop(keys.remove(&Key::Allocation(allocation(1)).encode())), "not there"),
-        ("a key of another kind", |keys| drop(keys.insert(b"zebra".to_vec(), vec![])), "none of a node's"),
+        ("a key of another kind", |keys| drop(keys.insert(b"Zebra".to_vec(), vec![])), "none of a node's"),
         ("a later format", |keys| drop(keys.insert(Key::Format.encode(), vec![0, 0, 0, 9])), "format 9"),
     ];
     for (case, damage, words) in cases {
@@ -245,30 +246,101 @@ fn feeds_that_do_not_continue_or_are_for_others_are_refused() {
     assert_eq!(follow(&own, entries), Err(Reason::StaleIncarnation));
 }
 
+/// Writes some groups of receipts, sales and work, with what consumers acknowledged.
+fn days_of_work(engine: &mut Engine, store: &LossyStore, groups: u64, acknowledged: u64, now: LogTime) -> Mark {
+    let mut mark = None;
+    for group_number in 0..groups {
+        for n in 0..100 {
+            let n = engine.head().seq * 1_000 + group_number * 100 + n;
+            let context = Context { now, ..context(None) };
+            engine.handle(&context, receipt(&format!("r-{n}"), "A", 2)).unwrap();
+            engine.handle(&context, adjust("A", -1)).unwrap();
+        }
+        let acknowledged = ["c", "f"].map(|peer| (peer.to_owned(), if peer == "c" { u64::MAX } else { acknowledged }));
+        engine.maintain(now, &BTreeMap::from(acknowledged), 1_000).unwrap();
+        let group = group(engine).unwrap();
+        store.write(&group.batch).unwrap();
+        store.sync().unwrap();
+        mark = Some(group.mark);
+    }
+    mark.unwrap()
+}
+
+fn kept(store: &LossyStore) -> u64 {
+    store.0.lock().unwrap().visible.keys().filter(|key| key[0] == b'f').count() as u64
+}
+
 #[test]
-fn acknowledged_entries_are_trimmed_but_for_a_tail() {
+fn entries_are_kept_until_every_consumer_has_them_and_for_a_time_and_the_state_can_be_folded_again() {
     let store = LossyStore::default();
     let mut engine = ready(&store, None);
     let mut coordinator = Coordinator::default();
     coordinator.range("A");
     let now = LogTime(NOON);
     engine.follow(now, now.date(), &coordinator.feed, &coordinator.entries).unwrap();
-    let kept = stockmesh_node::engine::KEPT_ENTRIES;
-    let mut n = 0;
-    let mut mark = None;
-    while engine.head().seq < kept + 3_000 {
-        for _ in 0..200 {
-            engine.handle(&context(Some(stamp(n))), receipt(&format!("r-{n}"), "A", 1)).unwrap();
-            n += 1;
-        }
-        let group = engine.take_group(engine.head().seq).unwrap().unwrap();
-        store.write(&group.batch).unwrap();
-        store.sync().unwrap();
-        mark = Some(group.mark);
+    engine.register_consumers(now, &["c".to_owned(), "f".to_owned()]);
+    engine.handle(&context(None), receipt("r-first", "A", 50)).unwrap();
+    for n in 1..=3 {
+        coordinator.open(n, "A", 2);
     }
-    let entries = store.0.lock().unwrap().visible.keys().filter(|key| key[0] == b'f').count() as u64;
-    assert_eq!(entries, kept, "{} were written", engine.head().seq);
-    assert_eq!(ready(&store, mark).state(), engine.state());
+    engine.follow(now, now.date(), &coordinator.feed, &coordinator.entries).unwrap();
+    engine.handle(&context(None), ship("s-1", 1, 2)).unwrap();
+    engine.handle(&context(None), ship("s-2", 2, 1)).unwrap();
+    // One consumer has nothing: everything is kept.
+    days_of_work(&mut engine, &store, 10, 0, now);
+    assert_eq!((engine.first_seq(), kept(&store)), (1, engine.head().seq));
+    // Both have it, and it is too young.
+    let before = engine.head().seq;
+    days_of_work(&mut engine, &store, 3, before, now);
+    assert_eq!(engine.first_seq(), 1);
+    // Old enough: it goes, a step with each group.
+    let later = LogTime(now.0 + 5_000);
+    let mark = days_of_work(&mut engine, &store, 9, before, later);
+    assert!(engine.first_seq() > before - TRIM_STEP && engine.first_seq() <= before + 1, "{}", engine.first_seq());
+    assert_eq!(kept(&store), engine.head().seq + 1 - engine.first_seq());
+    let reopened = ready(&store, Some(mark));
+    assert_eq!((reopened.state(), reopened.first_seq()), (engine.state(), engine.first_seq()));
+    assert!(
+        reopened.consumers()["f"].acknowledged_seq + TRIM_STEP > before,
+        "acknowledgements are known after a restart"
+    );
+    let verified = verify(&reopened, &store);
+    assert_eq!(verified.findings, [""; 0]);
+    assert_eq!((verified.from_seq, verified.cells, verified.allocations), (reopened.first_seq(), 1, 2));
+    // A consumer that is retired is waited for no more.
+    let mut engine = reopened;
+    assert!(engine.retire_consumer("f") && !engine.retire_consumer("f"));
+    let mark = days_of_work(&mut engine, &store, 30, 0, LogTime(later.0 + 5_000));
+    assert!(engine.first_seq() > before + 1);
+    assert!(!ready(&store, Some(mark)).consumers().contains_key("f"));
+}
+
+fn verify(engine: &Engine, store: &impl Store) -> Verified {
+    let mut verification = engine.begin_verification().unwrap();
+    verification.run(store, engine.head().seq / 2).unwrap();
+    verification.finish(engine)
+}
+
+#[test]
+fn verification_finds_what_the_feed_does_not_say() {
+    let store = LossyStore::default();
+    let (engine, mark) = with_history(&store);
+    assert_eq!(verify(&engine, &store).findings, [""; 0]);
+    // Sellable units turned into damaged ones, behind the back of the feed: all sums agree.
+    let cell_key = Key::Cell(key("A")).encode();
+    let mut cell = *engine.state().cell(&key("A")).unwrap();
+    cell.adjusted_total += 1;
+    cell.damaged += 1;
+    store.0.lock().unwrap().visible.insert(cell_key, cell.encode_to_vec());
+    let findings = verify(&ready(&store, Some(mark)), &store).findings;
+    assert!(findings.len() == 1 && findings[0].starts_with("cell A: the feed says"), "{findings:?}");
+    // An entry in the middle, with another body.
+    let entry = Key::FeedEntry { epoch: 1, seq: 2 }.encode();
+    let mut damaged = FeedEntry::decode(store.get(&entry).unwrap().unwrap().as_slice()).unwrap();
+    damaged.body = Vec::new().into();
+    store.0.lock().unwrap().visible.insert(entry, damaged.encode_to_vec());
+    let findings = verify(&engine, &store).findings;
+    assert!(findings[0].contains("entry 2 does not continue the chain"), "{findings:?}");
 }
 
 #[test]

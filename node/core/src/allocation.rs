@@ -39,6 +39,32 @@ pub struct Allocation {
 }
 
 impl Allocation {
+    /// Work as it is taken on.
+    #[must_use]
+    pub fn taken_on(
+        order_id: OrderId,
+        line: u32,
+        stock_key: StockKey,
+        quantity: Quantity,
+        accepted_time: LogTime,
+        number: u64,
+    ) -> Self {
+        Self {
+            order_id,
+            line,
+            stock_key,
+            quantity,
+            picked: 0,
+            packed: 0,
+            shipped: 0,
+            cancelled: 0,
+            lost: 0,
+            ship_to: None,
+            accepted_time,
+            number,
+        }
+    }
+
     /// Units that may still be shipped or cancelled.
     #[must_use]
     pub fn left(&self) -> Quantity {

@@ -110,6 +110,21 @@ pub enum Document {
     },
 }
 
+impl Document {
+    /// A return of which nothing is inspected.
+    #[must_use]
+    pub fn returned(stock_key: StockKey, quantity: Quantity) -> Self {
+        Self::Return { stock_key, quantity, inspected: 0 }
+    }
+
+    /// More units of a return are inspected.
+    pub fn inspect(&mut self, quantity: Quantity) {
+        if let Self::Return { inspected, .. } = self {
+            *inspected += quantity;
+        }
+    }
+}
+
 /// One change of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
@@ -261,7 +276,15 @@ impl Change {
 
     fn decode_value(key: &Key, value: &[u8]) -> Result<Option<Self>, String> {
         Ok(Some(match key {
-            Key::Format | Key::FeedHead | Key::FeedEntry { .. } | Key::Cursor(_) => return Ok(None),
+            Key::Format
+            | Key::FeedHead
+            | Key::FeedEntry { .. }
+            | Key::Cursor(_)
+            | Key::Consumer(_)
+            | Key::Checkpoint
+            | Key::CheckpointCell(_)
+            | Key::CheckpointWork(_)
+            | Key::Recovery => return Ok(None),
             Key::Meta => {
                 let MetaValue { time_ms, incarnation, accepted, forgotten_upto_ms, requests, issued } = read(value)?;
                 let incarnation = Incarnation(incarnation);

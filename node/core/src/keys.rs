@@ -16,6 +16,11 @@
 //! | `b` `l` `s` `p` `k` `x` | | those of a site: see [`crate::site::change`] |
 //! | `f` | epoch u64, seq u64 | feed entry, as sent |
 //! | `u` | participant text, 0, destination text, 0, epoch u64 | cursor in another's feed: seq u64, hash 32 bytes (the shell's) |
+//! | `z` | 1, peer text | a consumer that the own feed waits for (the shell's) |
+//! | `z` | 2 | where the checkpoint stands in the feed (the shell's) |
+//! | `z` | 3, as after `c` | a cell at the checkpoint |
+//! | `z` | 4, as after `a` | an allocation that was open at the checkpoint |
+//! | `z` | 5 | how far a recovery is (the shell's) |
 //!
 //! Numbers are big-endian, so that keys sort as their values do. Texts never hold a 0 byte: their alphabets exclude it.
 //!
@@ -62,6 +67,16 @@ pub enum Key {
     },
     /// Cursor in another's feed.
     Cursor(FeedId),
+    /// A consumer that the own feed waits for.
+    Consumer(String),
+    /// Where the checkpoint stands in the feed.
+    Checkpoint,
+    /// A cell at the checkpoint.
+    CheckpointCell(StockKey),
+    /// An allocation that was open at the checkpoint.
+    CheckpointWork(AllocationId),
+    /// How far a recovery is.
+    Recovery,
 }
 
 impl Key {
@@ -74,9 +89,7 @@ impl Key {
             Self::FeedHead => vec![b'h'],
             Self::Item(item) => joined(b'i', &[item.as_str().as_bytes()]),
             Self::Cell(key) => joined(b'c', &[&stock_key_bytes(key)]),
-            Self::Allocation(AllocationId { incarnation, log_index, n }) => {
-                joined(b'a', &[&incarnation.0.to_be_bytes(), &log_index.to_be_bytes(), &n.to_be_bytes()])
-            }
+            Self::Allocation(id) => joined(b'a', &[&allocation_bytes(*id)]),
             Self::TaskNumber(number) => joined(b'e', &[&[1], &number.to_be_bytes()]),
             Self::TaskOfOrder(order, number) => {
                 joined(b'e', &[&[2], order.as_str().as_bytes(), &[0], &number.to_be_bytes()])
@@ -89,6 +102,11 @@ impl Key {
             Self::Cursor(FeedId { participant, destination, epoch }) => {
                 joined(b'u', &[participant.as_bytes(), &[0], destination.as_bytes(), &[0], &epoch.to_be_bytes()])
             }
+            Self::Consumer(peer) => joined(b'z', &[&[1], peer.as_bytes()]),
+            Self::Checkpoint => vec![b'z', 2],
+            Self::CheckpointCell(key) => joined(b'z', &[&[3], &stock_key_bytes(key)]),
+            Self::CheckpointWork(id) => joined(b'z', &[&[4], &allocation_bytes(*id)]),
+            Self::Recovery => vec![b'z', 5],
         }
     }
 
@@ -103,11 +121,7 @@ impl Key {
             b'i' => Self::Item(ItemId::new(text(rest)?).ok()?),
             b'c' => Self::Cell(stock_key_of_bytes(rest)?),
             first if SiteKey::FIRST_BYTES.contains(first) => Self::Site(Box::new(SiteKey::decode(bytes)?)),
-            b'a' if rest.len() == 16 => Self::Allocation(AllocationId {
-                incarnation: Incarnation(u32::from_be_bytes(rest[..4].try_into().ok()?)),
-                log_index: u64::from_be_bytes(rest[4..12].try_into().ok()?),
-                n: u32::from_be_bytes(rest[12..].try_into().ok()?),
-            }),
+            b'a' => Self::Allocation(allocation_id(rest)?),
             b'e' => {
                 let (index, rest) = rest.split_first()?;
                 let number = |bytes: &[u8]| Some(u64::from_be_bytes(bytes.try_into().ok()?));
@@ -139,6 +153,17 @@ impl Key {
                     epoch: u64::from_be_bytes(epoch.try_into().ok()?),
                 })
             }
+            b'z' => {
+                let (kind, rest) = rest.split_first()?;
+                match kind {
+                    1 => Self::Consumer(text(rest)?.to_owned()),
+                    2 if rest.is_empty() => Self::Checkpoint,
+                    3 => Self::CheckpointCell(stock_key_of_bytes(rest)?),
+                    4 => Self::CheckpointWork(allocation_id(rest)?),
+                    5 if rest.is_empty() => Self::Recovery,
+                    _ => return None,
+                }
+            }
             _ => return None,
         })
     }
@@ -166,6 +191,20 @@ pub(crate) fn stock_key_of_bytes(bytes: &[u8]) -> Option<StockKey> {
     let (owner, class) = until_zero(rest)?;
     let item = ItemId::new(text(item)?).ok()?;
     StockKey::new(item, grade, text(owner)?.to_owned(), text(class)?.to_owned()).ok()
+}
+
+fn allocation_bytes(AllocationId { incarnation, log_index, n }: AllocationId) -> Vec<u8> {
+    [incarnation.0.to_be_bytes().as_slice(), &log_index.to_be_bytes(), &n.to_be_bytes()].concat()
+}
+
+fn allocation_id(bytes: &[u8]) -> Option<AllocationId> {
+    let (incarnation, rest) = bytes.split_first_chunk::<4>()?;
+    let (log_index, n) = rest.split_first_chunk::<8>()?;
+    Some(AllocationId {
+        incarnation: Incarnation(u32::from_be_bytes(*incarnation)),
+        log_index: u64::from_be_bytes(*log_index),
+        n: u32::from_be_bytes(n.try_into().ok()?),
+    })
 }
 
 fn joined(first: u8, parts: &[&[u8]]) -> Vec<u8> {
@@ -225,6 +264,13 @@ mod tests {
             "[0-9a-f]{12}7[0-9a-f]{3}8[0-9a-f]{15}".prop_map(|hex| Key::Request(RequestId::new(&hex).unwrap())),
             (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Key::FeedEntry { epoch, seq }),
             feed.prop_map(Key::Cursor),
+            "[a-z]{1,11}/[a-z0-9-]{1,20}".prop_map(Key::Consumer),
+            Just(Key::Checkpoint),
+            Just(Key::Recovery),
+            stock_key().prop_map(Key::CheckpointCell),
+            (any::<u32>(), any::<u64>(), any::<u32>()).prop_map(|(incarnation, log_index, n)| {
+                Key::CheckpointWork(AllocationId { incarnation: Incarnation(incarnation), log_index, n })
+            }),
         ]
     }
 

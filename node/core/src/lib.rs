@@ -15,7 +15,7 @@
 //! Must never be here: a clock, randomness, I/O, hash maps, floats. Time and principals are passed in.
 //!
 //! Reading order: [`cell`], [`allocation`], [`draft`], [`command`], [`requests`], [`site`], [`state`], [`archive`],
-//! [`keys`], [`change`].
+//! [`keys`], [`change`], [`fold`].
 
 pub mod allocation;
 pub mod archive;
@@ -24,6 +24,7 @@ pub mod change;
 pub mod command;
 mod draft;
 pub mod effects;
+pub mod fold;
 pub mod keys;
 pub mod policy;
 pub mod requests;
@@ -37,6 +38,7 @@ pub use cell::Cell;
 pub use change::{Change, CorruptValue, Document, DocumentKind, Item, Meta};
 pub use command::Command;
 pub use effects::{Answer, Context, Effects, RequestStamp};
+pub use fold::{Fold, FoldError};
 pub use keys::Key;
 pub use policy::GrantPolicy;
 pub use requests::BodyHash;

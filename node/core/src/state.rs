@@ -284,6 +284,16 @@ impl NodeState {
         self.meta.requests
     }
 
+    /// Every cell.
+    pub fn cells(&self) -> impl Iterator<Item = (&StockKey, &Cell)> {
+        self.cells.iter()
+    }
+
+    /// Every allocation with units left to ship.
+    pub fn open_work(&self) -> impl Iterator<Item = (AllocationId, &Allocation)> {
+        self.allocations.iter().map(|(id, allocation)| (*id, allocation))
+    }
+
     pub(crate) fn cells_from(&self, start: Bound<StockKey>) -> impl Iterator<Item = (&StockKey, &Cell)> {
         self.cells.range((start, Bound::Unbounded))
     }

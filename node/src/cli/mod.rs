@@ -24,7 +24,7 @@ use stockmesh_service::output::{EXIT_REFUSED, EXIT_USAGE, print_error};
 use stockmesh_service::{Security, TlsFiles};
 use stockmesh_types::{Group, NodeId, Reject};
 
-use crate::config::{Config, NodeSettings};
+use crate::config::{Config, NodeSettings, month};
 use crate::serve;
 
 /// A node of Stockmesh: the service that owns a site's stock, and its client.
@@ -75,6 +75,7 @@ The file, with what may be left out after #:
   coordinator = [\"127.0.0.1:7101\"]         # its replicas; none: the node works alone
   finance_id = \"main\"
   finance = [\"127.0.0.1:7301\"]             # none: no link to finance
+  feed_retention_days = 30                 # entries of feeds are kept so long after every registered consumer has them
   [tls]                                    # or --insecure-dev on loopback
   ca = \"certs/ca.pem\"
   cert = \"certs/dc-1.pem\"
@@ -146,6 +147,7 @@ impl ServeArgs {
                 coordinator: Vec::new(),
                 finance_id: "main".to_owned(),
                 finance: Vec::new(),
+                feed_retention_days: month(),
                 tls: TlsFiles::default(),
                 nodes: Vec::new(),
             },

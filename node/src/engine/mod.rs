@@ -9,6 +9,8 @@
 mod migrate;
 mod open;
 mod overlay;
+mod retention;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,11 +27,11 @@ use stockmesh_types::{
 pub use open::{OpenError, Opened, RecoveryReason, open};
 
 pub use overlay::Overlay;
+use retention::Retention;
+pub use retention::{Consumer, TRIM_STEP};
+pub use verify::{Verification, Verified};
 
 use crate::store::{Batch, Mark, Store, StoreError};
-
-/// Entries that stay in the store behind what every peer acknowledged: for people, and for a peer that was restored.
-pub const KEPT_ENTRIES: u64 = 10_000;
 
 /// Head of the own feed, as the store keeps it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -69,6 +71,9 @@ pub struct Engine {
     group_bytes: usize,
     /// The store failed while something was looked up: nothing more is handed out.
     fault: Option<StoreError>,
+    retention: Retention,
+    /// Held by whoever reads the feed from its checkpoint on: nothing is removed meanwhile.
+    pin: Arc<()>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -85,6 +90,7 @@ impl Engine {
         head: Head,
         first_seq: u64,
         cursors: BTreeMap<FeedId, Head>,
+        retention: Retention,
     ) -> Self {
         state.set_position(head.seq);
         Self {
@@ -98,6 +104,8 @@ impl Engine {
             entries: Vec::new(),
             group_bytes: 0,
             fault: None,
+            retention,
+            pin: Arc::new(()),
         }
     }
 
@@ -243,19 +251,17 @@ impl Engine {
         self.batch.insert(key, value);
     }
 
-    /// Closes the open group and hands it out: it is written before anything else is worked out. `None` when nothing is in it. `acknowledged` is what every peer has of the feed:
-    /// older entries are trimmed, but for a tail.
+    /// Closes the open group and hands it out: it is written before anything else is worked out. `None` when nothing is in it.
     ///
     /// # Errors
     /// The fault of the store that came up while the group was worked out: none of it may be written.
-    pub fn take_group(&mut self, acknowledged: u64) -> Result<Option<Group>, StoreError> {
+    pub fn take_group(&mut self) -> Result<Option<Group>, StoreError> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         if self.batch.is_empty() {
             return Ok(None);
         }
-        self.trim(acknowledged.min(self.head.seq));
         let head = FeedHeadValue {
             epoch: self.feed.epoch,
             seq: self.head.seq,
@@ -271,15 +277,16 @@ impl Engine {
         }))
     }
 
-    /// Removes a bounded number of entries that nobody needs: twice what the group adds, so that a backlog shrinks.
-    fn trim(&mut self, acknowledged: u64) {
-        let keep_from = acknowledged.saturating_sub(KEPT_ENTRIES).saturating_add(1);
-        let at_most = 2 * self.entries.len() as u64 + 16;
-        let upto = keep_from.min(self.first_seq.saturating_add(at_most));
-        for seq in self.first_seq..upto {
-            self.put(Key::FeedEntry { epoch: self.feed.epoch, seq }.encode(), None);
-        }
-        self.first_seq = self.first_seq.max(upto);
+    /// First entry of the own feed that is kept.
+    #[must_use]
+    pub fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 }
 

@@ -17,6 +17,7 @@ use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
 use stockmesh_types::{AllocationId, ChainHash, FeedId, NodeId, StockKey, chain_hash};
 
 use super::migrate::{FORMAT, prepare};
+use super::retention::Retention;
 use super::{Engine, FeedHeadValue, Overlay, decode_cursor, decode_entry};
 use crate::store::{Batch, Mark, Store, StoreError};
 
@@ -24,7 +25,7 @@ use crate::store::{Batch, Mark, Store, StoreError};
 const CHECKED_ENTRIES: u64 = 1_000;
 /// First bytes of the keys that are looked up when they are named, and not loaded: allocations (but for open ones), documents,
 /// requests, feed entries.
-const LEFT_IN_STORE: [u8; 5] = [b'a', b'd', b'e', b'f', b'r'];
+const LEFT_IN_STORE: [u8; 6] = [b'a', b'd', b'e', b'f', b'r', b'z'];
 
 /// Why a store can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -120,11 +121,26 @@ pub fn open(
     }
     check_feed(&*store, &state, &feed, head, first_seq)?;
     let reason = compare(&*store, &feed, head, first_seq, mark)?;
-    let engine = Box::new(Engine::new(store, state, feed, head, first_seq, cursors));
+    let retention = read_consumers(&*store, feed.epoch)?;
+    let engine = Box::new(Engine::new(store, state, feed, head, first_seq, cursors, retention));
     Ok(match reason {
         None => Opened::Ready(engine),
         Some(reason) => Opened::Recovering(engine, reason),
     })
+}
+
+fn read_consumers(store: &dyn Store, epoch: u64) -> Result<Retention, OpenError> {
+    let mut retention = Retention::default();
+    let mut trouble = None;
+    store.scan(&[b'z', 1], &[b'z', 2], &mut |key, value| {
+        let loaded = match Key::decode(key) {
+            Some(Key::Consumer(peer)) => retention.load(peer, value, epoch),
+            _ => Err(format!("key {key:02x?} is none of a node's")),
+        };
+        trouble = loaded.err();
+        trouble.is_none()
+    })?;
+    trouble.map_or(Ok(retention), |what| Err(OpenError::Damaged(what)))
 }
 
 struct Loaded {

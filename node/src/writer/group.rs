@@ -13,7 +13,7 @@ use stockmesh_types::{FeedId, LogTime, Principal, Reason, Reject};
 use tokio::sync::oneshot;
 
 use super::Life;
-use crate::engine::RecoveryReason;
+use crate::engine::{Engine, RecoveryReason};
 
 /// What a read may see.
 pub struct View<'a> {
@@ -21,6 +21,8 @@ pub struct View<'a> {
     pub state: &'a NodeState,
     /// What is not in memory.
     pub archive: &'a dyn Archive,
+    /// The engine that has it all.
+    pub engine: &'a Engine,
     /// Where the own feed ends.
     pub head: Head,
     /// Why the node is recovering, if it is.
@@ -120,7 +122,7 @@ impl Forming {
             Question::Read(look) => {
                 let archive = engine.archive();
                 let (state, head) = (engine.state(), engine.head());
-                let answer = look(Ok(&View { state, archive: &archive, head, recovering: reason }));
+                let answer = look(Ok(&View { state, archive: &archive, engine, head, recovering: reason }));
                 if let Some(fault) = archive.fault() {
                     engine.failed(fault);
                 }

@@ -22,7 +22,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 
 use stockmesh_proto::feed::v1::FeedEntry;
-use stockmesh_types::LogTime;
+use stockmesh_types::{LogTime, Reason, Reject};
 use tokio::sync::oneshot;
 
 use group::Forming;
@@ -112,22 +112,30 @@ pub struct Parts {
     pub gauge: Gauge,
     /// Clock.
     pub clock: Clock,
+    /// Consumers that the config names: the feed waits for them, and for those that were registered before.
+    pub peers: Vec<String>,
+    /// How long entries are kept after every consumer has them, milliseconds.
+    pub keep_ms: i64,
     /// What to do about a fault.
     pub on_fault: OnFault,
 }
 
-/// Starts a node's threads. `peers` are the consumers that trimming waits for.
+/// Starts a node's threads.
 ///
 /// # Panics
 /// When the system has no thread left, which is a start-up fault.
 #[must_use]
-pub fn spawn(parts: Parts, peers: &[String]) -> (WriterHandle, Arc<FeedTail>, JoinHandle<()>) {
-    let Parts { name, opened, store, marker, gauge, clock, on_fault } = parts;
+pub fn spawn(parts: Parts) -> (WriterHandle, Arc<FeedTail>, JoinHandle<()>) {
+    let Parts { name, opened, store, marker, gauge, clock, peers, keep_ms, on_fault } = parts;
     let life = match opened {
-        Opened::Ready(engine) => Life::Serving(engine),
+        Opened::Ready(mut engine) => {
+            // Written with the first group.
+            engine.register_consumers(clock(), &peers);
+            Life::Serving(engine)
+        }
         Opened::Recovering(engine, reason) => Life::Recovering(engine, reason),
     };
-    let tail = Arc::new(FeedTail::new(life.engine().feed().clone(), life.engine().head(), peers));
+    let tail = Arc::new(FeedTail::new(life.engine().feed().clone(), life.engine().head(), life.engine().consumers()));
     let inbox = Arc::new(Inbox::default());
     let disk_is_low = Arc::new(AtomicBool::new(false));
     let room = Arc::new(Room::new(gauge, Arc::clone(&disk_is_low)));
@@ -141,7 +149,8 @@ pub fn spawn(parts: Parts, peers: &[String]) -> (WriterHandle, Arc<FeedTail>, Jo
         inbox: Arc::clone(&inbox),
         written,
     };
-    let writer = Writer { life, store, tail: Arc::clone(&tail), clock, room, inbox: Arc::clone(&inbox), to_sync };
+    let writer =
+        Writer { life, store, tail: Arc::clone(&tail), keep_ms, clock, room, inbox: Arc::clone(&inbox), to_sync };
     let fault = Arc::clone(&on_fault);
     let syncing = std::thread::Builder::new().name(format!("sync-{name}")).spawn(move || {
         let inbox = Arc::clone(&syncer.inbox);
@@ -166,12 +175,11 @@ pub fn spawn(parts: Parts, peers: &[String]) -> (WriterHandle, Arc<FeedTail>, Jo
 }
 
 impl WriterHandle {
-    /// Hands a question over. It is answered through itself, or its callers notice that it was dropped.
-    ///
-    /// # Errors
-    /// The question, when too many wait (`false`) or the writer is gone (`true`).
-    pub(crate) fn ask(&self, question: Question) -> Result<(), (Question, bool)> {
-        self.inbox.ask(question)
+    /// Hands a question over. It is answered through itself: refused at once when too many wait, or the writer is gone.
+    pub(crate) fn ask(&self, question: Question) {
+        if let Err((question, gone)) = self.inbox.ask(question) {
+            question.refuse(if gone { going_down() } else { overloaded() });
+        }
     }
 
     /// The disk is nearly full: only reads are answered.
@@ -217,10 +225,19 @@ impl WriterHandle {
     }
 }
 
+pub(crate) fn overloaded() -> Reject {
+    Reject::new(Reason::Overloaded, "the node has more work waiting than it takes on: repeat with the same id")
+}
+
+pub(crate) fn going_down() -> Reject {
+    Reject::new(Reason::ShuttingDown, "the node is going down, the outcome is unknown: repeat with the same id")
+}
+
 struct Writer {
     life: Life,
     store: Arc<dyn Store>,
     tail: Arc<FeedTail>,
+    keep_ms: i64,
     clock: Clock,
     room: Arc<Room>,
     inbox: Arc<Inbox<Question, Job>>,
@@ -266,7 +283,12 @@ impl Writer {
         }
         self.inbox.put_back(asks);
         let group = match &mut self.life {
-            Life::Serving(engine) => engine.take_group(self.tail.acknowledged_by_all())?,
+            Life::Serving(engine) => {
+                if !self.room.is_low() {
+                    engine.maintain(now, &self.tail.acknowledged(), self.keep_ms)?;
+                }
+                engine.take_group()?
+            }
             Life::Recovering(..) => None,
         };
         if let Some(group) = &group {

@@ -97,7 +97,7 @@ pub fn ready(store: &(impl Store + Clone), mark: Option<Mark>) -> Engine {
 
 /// What would be synced next, if there is anything.
 pub fn group(engine: &mut Engine) -> Option<engine::Group> {
-    engine.take_group(0).unwrap()
+    engine.take_group().unwrap()
 }
 
 /// An allocation as the store has it.
@@ -211,5 +211,14 @@ pub fn sale(id: &str, item: &str, quantity: i64) -> Command {
         lines: vec![SaleLine { stock_key: key(item), quantity, price: common::LinePrice::default() }],
         tender: common::Tender::Cash,
         sold_time_ms: None,
+    })
+}
+
+pub fn adjust(item: &str, delta: i64) -> Command {
+    Command::AdjustStock(AdjustStock {
+        adjustment_id: OrderId::new("adj").unwrap(),
+        stock_key: key(item),
+        delta,
+        reason: stockmesh_proto::feed::v1::AdjustReason::Count,
     })
 }
