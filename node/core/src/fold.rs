@@ -11,16 +11,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stockmesh_proto::common::v1 as common;
-use stockmesh_proto::common::v1::Condition;
 use stockmesh_proto::convert;
 use stockmesh_proto::feed::v1 as feed;
 use stockmesh_proto::feed::v1::entry_body::Fact;
-use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, EntryBody};
+use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, EntryBody, ReceiptDecision};
 use stockmesh_types::{AllocationId, LogTime, OrderId, Quantity, Reject, StockKey};
 
 use crate::allocation::Allocation;
 use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind};
+use crate::site::Condition;
 
 /// What a fold begins with.
 pub trait Base {
@@ -238,12 +238,33 @@ impl<B: Base> Fold<B> {
                 }
                 Ok(())
             }
+            Fact::StockMoved(fact) => {
+                let (from, to) = (fact.from(), fact.to());
+                self.units(&fact.stock_key, from, -fact.quantity)?;
+                self.units(&fact.stock_key, to, fact.quantity)
+            }
+            Fact::StockWrittenOff(fact) => {
+                let from = fact.from();
+                self.units(&fact.stock_key, from, -fact.quantity)?;
+                self.cell(&key(&fact.stock_key)?).disposed_total += fact.quantity;
+                Ok(())
+            }
+            Fact::ReceiptDifferenceResolved(fact) => {
+                self.units(&fact.stock_key, common::Condition::InReceiving, -fact.quantity)?;
+                if fact.decision() == ReceiptDecision::Accept {
+                    let to = fact.to();
+                    return self.units(&fact.stock_key, to, fact.quantity);
+                }
+                self.cell(&key(&fact.stock_key)?).disposed_total += fact.quantity;
+                Ok(())
+            }
             // A new epoch's counters of rights begin anew; what they begin with is the coordinator's to say.
             Fact::EpochOpened(_)
             // Nothing moves.
             | Fact::RecoveryEnded(_)
             | Fact::ExceptionRaised(_)
             | Fact::ExceptionResolved(_)
+            | Fact::StockPutAway(_)
             | Fact::InboundReceiptsClosed(_)
             | Fact::CountRequested(_)
             | Fact::StockCounted(_)
@@ -266,10 +287,6 @@ impl<B: Base> Fold<B> {
     /// Facts that move stock in ways that are not folded yet: they are named, so that nobody takes the outcome for complete.
     fn pass_over(&mut self, fact: &Fact) -> Result<(), FoldError> {
         let name = match fact {
-            Fact::StockMoved(_) => "StockMoved",
-            Fact::StockWrittenOff(_) => "StockWrittenOff",
-            Fact::StockPutAway(_) => "StockPutAway",
-            Fact::ReceiptDifferenceResolved(_) => "ReceiptDifferenceResolved",
             Fact::TransferShipped(_) => "TransferShipped",
             Fact::TransferReceived(_) => "TransferReceived",
             Fact::SaleRecorded(_) => "SaleRecorded",
@@ -286,20 +303,21 @@ impl<B: Base> Fold<B> {
         self.document(DocumentKind::Receipt, &fact.receipt_id, Document::Taken)?;
         for line in &fact.lines {
             let condition = line.condition();
-            let cell = self.cell(&key(&line.stock_key)?);
-            cell.received_total += line.quantity;
-            match condition {
-                Condition::Sellable => cell.on_hand += line.quantity,
-                Condition::Quarantined => cell.quarantined += line.quantity,
-                Condition::Damaged => cell.damaged += line.quantity,
-                _ => return self.pass_over_condition(),
-            }
+            self.cell(&key(&line.stock_key)?).received_total += line.quantity;
+            self.units(&line.stock_key, condition, line.quantity)?;
         }
         Ok(())
     }
 
-    fn pass_over_condition(&mut self) -> Result<(), FoldError> {
-        self.passed_over.insert("StockReceived in another condition");
+    /// Adds units in a condition, or takes them away.
+    fn units(
+        &mut self,
+        stock_key: &Option<common::StockKey>,
+        condition: common::Condition,
+        more: Quantity,
+    ) -> Result<(), FoldError> {
+        let condition = Condition::of_wire(condition).ok_or(FoldError::UnknownFact)?;
+        *condition.counter(self.cell(&key(stock_key)?)) += more;
         Ok(())
     }
 
@@ -395,10 +413,10 @@ impl<B: Base> Fold<B> {
     }
 }
 
-/// What differs between a cell as the facts say it and as the state has it, in words. Rights that came back are not in the node's
-/// feed: they are not compared.
+/// What differs between a cell as the facts say it and as the state has it, in words. Rights that came back, and when units were
+/// counted last, are not in the node's feed: they are not compared.
 #[must_use]
 pub fn difference(said: &Cell, is: &Cell) -> Option<String> {
-    let same = Cell { returned: is.returned, ..*said };
+    let same = Cell { returned: is.returned, last_counted_ms: is.last_counted_ms, ..*said };
     (same != *is).then(|| format!("the feed says {said:?}, the state {is:?}"))
 }

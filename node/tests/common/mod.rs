@@ -220,5 +220,8 @@ pub fn adjust(item: &str, delta: i64) -> Command {
         stock_key: key(item),
         delta,
         reason: stockmesh_proto::feed::v1::AdjustReason::Count,
+        reference: String::new(),
+        entered: None,
+        units: Vec::new(),
     })
 }
