@@ -162,7 +162,7 @@ impl State {
     }
 
     /// The problem with all nodes that have any of what is wanted.
-    fn all_nodes<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity>(
+    pub(super) fn all_nodes<M: Fn(u32) -> bool, L: Fn(u32) -> Quantity>(
         &self,
         offer: &Offer<'_, M, L>,
         to: Direction,

@@ -8,6 +8,8 @@ mod atlas;
 mod backorders;
 mod candidates;
 mod distance;
+#[cfg(test)]
+mod nearness_tests;
 mod order;
 mod overlay;
 mod sourcing;

@@ -12,4 +12,4 @@ mod orders;
 mod rejects;
 mod requests;
 mod shortfalls;
-mod world;
+pub(crate) mod world;
