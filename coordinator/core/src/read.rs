@@ -239,7 +239,7 @@ impl State {
     /// The order of a record, decoded from the bytes that `apply` encoded.
     pub(crate) fn order_body(record: &OrderRecord) -> wire::Order {
         // The bytes were encoded from an Order by this very code, and a snapshot's checksum covers them.
-        wire::Order::decode(record.order.clone()).unwrap_or_default()
+        wire::Order::decode(record.order()).unwrap_or_default()
     }
 
     pub(crate) fn order_status(&self, record: &OrderRecord) -> api::OrderStatus {
@@ -260,7 +260,7 @@ impl State {
             state: self.order_state(record).into(),
             lines: lines.collect(),
             committed_time_ms: record.committed_ms,
-            sourcing: api::SourcingSummary::decode(record.sourcing.clone()).ok(),
+            sourcing: api::SourcingSummary::decode(record.sourcing()).ok(),
         }
     }
 

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use prost::bytes::Bytes;
 use stockmesh_proto::common::v1::{CancelReason, Order, OrderLine, ShortagePolicy};
 use stockmesh_proto::convert::{self, required};
 use stockmesh_proto::raft::v1::{CommitOrder, Promise};
@@ -56,24 +55,26 @@ impl Tx<'_> {
             return Err(Reject::new(Reason::InsufficientRights, message).into());
         }
 
-        let encoded = Bytes::from(order.encode_to_vec());
+        self.effects.extend_from_slice(&hash);
+        let encoded = order.encode_to_vec();
+        self.emit_order_placed(&encoded);
+        let first_line = u32::try_from(self.state.lines.len()).map_err(|_| full("order lines"))?;
+        let sourcing = sourcing.as_ref().map(Message::encode_to_vec).unwrap_or_default();
+        let (body, order_bytes) = OrderRecord::body_of(&encoded, &sourcing);
         let record = OrderRecord {
             id: id.clone(),
-            order: encoded.clone(),
-            sourcing: Bytes::from(sourcing.as_ref().map(Message::encode_to_vec).unwrap_or_default()),
+            body,
+            order_bytes,
             hash,
             committed_ms: self.state.log_time.0,
-            first_line: u32::try_from(self.state.lines.len()).map_err(|_| full("order lines"))?,
+            first_line,
             lines: u32::try_from(lines.len()).map_err(|_| full("order lines"))?,
             open_units: lines.iter().map(|line| line.ordered).sum(),
             cancels_shortage: policy == ShortagePolicy::Cancel,
         };
-        let first_line = record.first_line;
         let index = self.state.orders.push(record).ok_or_else(|| full("orders"))?;
         self.state.order_index.insert(id.clone(), index);
         self.state.open_orders += 1;
-        self.effects.extend_from_slice(&hash);
-        self.emit_order_placed(&encoded);
         self.add_lines(index, &lines)?;
         let delivery = Delivery::of(order);
         for promise in promises {

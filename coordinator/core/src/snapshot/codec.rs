@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use prost::bytes::Bytes;
 use stockmesh_proto::entry::Head;
 use stockmesh_types::ChainHash;
 
@@ -89,9 +88,6 @@ impl<'a> Reader<'a> {
     pub fn slice(&mut self) -> Result<&'a [u8], Wrong> {
         let length = usize::try_from(self.u64()?).map_err(|_| "a length is beyond this machine")?;
         self.take(length)
-    }
-    pub fn bytes(&mut self) -> Result<Bytes, Wrong> {
-        self.slice().map(Bytes::copy_from_slice)
     }
     pub fn text(&mut self) -> Result<&'a str, Wrong> {
         std::str::from_utf8(self.slice()?).map_err(|error| error.to_string())

@@ -189,7 +189,9 @@ impl Saved for Cell {
 
 impl Saved for OrderRecord {
     fn write(&self, to: &mut Writer) {
-        let Self { id, order, sourcing, hash, committed_ms, first_line, lines, open_units, cancels_shortage } = self;
+        let (order, sourcing) = (self.order(), self.sourcing());
+        let Self { id, body: _, order_bytes: _, hash, committed_ms, first_line, lines, open_units, cancels_shortage } =
+            self;
         to.slice(id.as_str().as_bytes());
         to.slice(order);
         to.slice(sourcing);
@@ -201,10 +203,13 @@ impl Saved for OrderRecord {
         to.u8(u8::from(*cancels_shortage));
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
+        let id = id(OrderId::new(from.text()?))?;
+        let (order, sourcing) = (from.slice()?, from.slice()?);
+        let (body, order_bytes) = OrderRecord::body_of(order, sourcing);
         Ok(Self {
-            id: id(OrderId::new(from.text()?))?,
-            order: from.bytes()?,
-            sourcing: from.bytes()?,
+            id,
+            body,
+            order_bytes,
             hash: from.array()?,
             committed_ms: from.i64()?,
             first_line: from.u32()?,
