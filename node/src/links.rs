@@ -3,13 +3,15 @@
 //! Both resume from cursors. What came in takes effect exactly once, because the cursor is written with the effect; what went out
 //! was durable before.
 //!
-//! Must not know: facts.
+//! Must not know: facts, but for the one after which grants are reviewed.
 
 use std::sync::Arc;
 
+use prost::Message;
 use stockmesh_node_core::Key;
 use stockmesh_proto::entry::Head;
-use stockmesh_proto::feed::v1::FeedEntry;
+use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
 use stockmesh_service::link::{FeedSink, FeedSource, LinkError};
 use stockmesh_types::{FeedId, Reason, Reject};
 use tokio::sync::watch;
@@ -105,12 +107,26 @@ impl NodeWork {
     }
 }
 
+/// An entry that sets a grant policy.
+fn sets_policy(entry: &FeedEntry) -> bool {
+    let body = EntryBody::decode(entry.body.clone());
+    body.is_ok_and(|body| matches!(body.fact, Some(Fact::GrantPolicySet(_))))
+}
+
 impl FeedSink for NodeWork {
     async fn cursor(&self, feed: &FeedId) -> Result<Head, Reject> {
         self.node.cursor(feed.clone()).await
     }
 
     async fn apply(&self, feed: &FeedId, entries: Vec<FeedEntry>) -> Result<Head, Reject> {
-        self.node.follow(feed.clone(), entries).await
+        let policies = entries.iter().any(sets_policy);
+        let cursor = self.node.follow(feed.clone(), entries).await?;
+        if policies {
+            // What a segment's policy now allows is granted cell by cell. Should the node stop in between, it reviews all
+            // of them when it starts.
+            let name = feed.destination.strip_prefix("node/").unwrap_or_default();
+            self.node.review_grants(name).await?;
+        }
+        Ok(cursor)
     }
 }

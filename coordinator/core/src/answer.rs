@@ -95,6 +95,11 @@ pub enum Answer {
         /// The node, as it stands now.
         node: api::Node,
     },
+    /// Grant policies are in force.
+    PoliciesSet {
+        /// Their version.
+        version: u64,
+    },
     /// Units of broken promises are reserved elsewhere.
     SubstitutesReserved {
         /// Units.

@@ -37,7 +37,7 @@ pub struct OrderTotals {
 const LOOKED_AT: usize = 20_000;
 
 /// Gathers a page: `all` gives the position to go on from after each record, and the record's message if it is wanted.
-fn page<T>(limit: usize, all: impl Iterator<Item = (u64, Option<T>)>) -> Page<T> {
+pub(crate) fn page<T>(limit: usize, all: impl Iterator<Item = (u64, Option<T>)>) -> Page<T> {
     let mut items = Vec::new();
     let mut next = None;
     for (looked, (position, item)) in all.enumerate() {

@@ -245,4 +245,5 @@ pub(crate) enum RememberedOutcome {
     OrderCancelled { order: u32, cancelled: Quantity, requested: Quantity },
     RightsRecalled { key: u32, node: u32 },
     NodeRetirement { node: u32 },
+    PoliciesSet { version: u64 },
 }

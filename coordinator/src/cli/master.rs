@@ -52,6 +52,18 @@ pub(super) enum KindArg {
     DropShipSupplier,
 }
 
+impl From<KindArg> for NodeKind {
+    fn from(kind: KindArg) -> Self {
+        match kind {
+            KindArg::DistributionCenter => Self::DistributionCenter,
+            KindArg::Store => Self::Store,
+            KindArg::DarkStore => Self::DarkStore,
+            KindArg::ThirdPartyLogistics => Self::ThirdPartyLogistics,
+            KindArg::DropShipSupplier => Self::DropShipSupplier,
+        }
+    }
+}
+
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum NodeCommand {
     /// Register a node
@@ -265,13 +277,7 @@ async fn list_nodes(asking: &Asking) -> Result<Vec<Node>, CliError> {
 }
 
 fn node_of(args: RegisterArgs) -> Node {
-    let kind = match args.kind {
-        KindArg::DistributionCenter => NodeKind::DistributionCenter,
-        KindArg::Store => NodeKind::Store,
-        KindArg::DarkStore => NodeKind::DarkStore,
-        KindArg::ThirdPartyLogistics => NodeKind::ThirdPartyLogistics,
-        KindArg::DropShipSupplier => NodeKind::DropShipSupplier,
-    };
+    let kind = NodeKind::from(args.kind);
     Node {
         node: args.node,
         kind: kind.into(),

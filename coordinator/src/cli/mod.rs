@@ -8,6 +8,7 @@ mod master;
 mod members;
 mod order_file;
 mod orders;
+mod policy;
 mod recovery;
 mod serve;
 mod status;

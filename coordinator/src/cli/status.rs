@@ -12,6 +12,7 @@ use stockmesh_service::status::explain;
 use tonic::{Request, Status};
 
 use super::order_file::key;
+use super::policy::{self, MetricsArgs, PolicyCommand};
 use super::{Asking, CliError, call, json};
 
 #[derive(clap::Subcommand, Debug)]
@@ -62,6 +63,11 @@ pub(super) enum CellsCommand {
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum RightsCommand {
+    /// How much nodes keep back for their counters
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Rights behind silent nodes, and counter sales that promises cost
+    Metrics(MetricsArgs),
     /// Give free rights back to a node, for its counter
     Recall {
         /// Node
@@ -151,7 +157,11 @@ pub(super) async fn run_cells(asking: &Asking, command: CellsCommand) -> Result<
 }
 
 pub(super) async fn run_rights(asking: &Asking, command: RightsCommand) -> Result<(), CliError> {
-    let RightsCommand::Recall { node, item, quantity, request_id } = command;
+    let (node, item, quantity, request_id) = match command {
+        RightsCommand::Policy(command) => return policy::run_policy(asking, command).await,
+        RightsCommand::Metrics(args) => return policy::run_metrics(asking, args).await,
+        RightsCommand::Recall { node, item, quantity, request_id } => (node, item, quantity, request_id),
+    };
     let request_id = request_id.unwrap_or_else(new_request_id);
     let request = RecallRightsRequest { request_id, node, stock_key: Some(key(&item)), quantity };
     let cell = call!(asking, AvailabilityServiceClient, recall_rights, request)?.cell.unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::allocation::Allocation;
 use crate::archive::TaskValue;
 use crate::cell::Cell;
 use crate::keys::Key;
+use crate::policy::{PolicyScope, SetPolicy};
 use crate::requests::BodyHash;
 use crate::site::SiteChange;
 
@@ -148,6 +149,8 @@ pub enum Change {
     Request(RequestId, BodyHash, Vec<u8>),
     /// A request is forgotten: its key is removed.
     ForgetRequest(RequestId),
+    /// The coordinator set a grant policy.
+    Policy(PolicyScope, SetPolicy),
     /// A site's.
     Site(SiteChange),
 }
@@ -231,6 +234,7 @@ impl Change {
             Self::OpenTask(number, _) => Key::OpenTask(*number),
             Self::Document(kind, id, _) => Key::Document(*kind, id.clone()),
             Self::Request(id, ..) | Self::ForgetRequest(id) => Key::Request(*id),
+            Self::Policy(scope, _) => Key::Policy(scope.clone()),
             Self::Site(change) => Key::Site(Box::new(change.key())),
         }
     }
@@ -262,6 +266,7 @@ impl Change {
             Self::Document(_, _, document) => encode_document(document).encode_to_vec(),
             Self::Request(_, BodyHash(hash), answer) => [hash.as_slice(), answer].concat(),
             Self::ForgetRequest(_) => return None,
+            Self::Policy(_, policy) => policy.encode_to_vec(),
             Self::Site(change) => return change.encode_value(),
         })
     }
@@ -297,6 +302,7 @@ impl Change {
             Key::TaskOfOrder(order, number) => Self::TaskOfOrder(order.clone(), *number, task(value)?),
             Key::OpenTask(number) => Self::OpenTask(*number, Some(task(value)?)),
             Key::Document(kind, id) => Self::Document(*kind, id.clone(), decode_document(read(value)?)?),
+            Key::Policy(scope) => Self::Policy(scope.clone(), read(value)?),
             Key::Site(key) => Self::Site(SiteChange::decode(key, value)?),
             Key::Request(id) => {
                 let (hash, answer) = split_request(value).ok_or("shorter than its body hash")?;

@@ -18,6 +18,7 @@ use crate::allocation::Allocation;
 use crate::archive::Archive;
 use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind, Item, Meta};
+use crate::policy::{Policies, PolicyScope, SetPolicy};
 use crate::site::{Issued, SiteDraft};
 use crate::state::NodeState;
 use crate::views;
@@ -36,6 +37,9 @@ pub(crate) struct Draft<'a> {
     ahead: BTreeMap<StockKey, Quantity>,
     /// Cells that the policy looks at although their units did not rise.
     under_review: BTreeSet<StockKey>,
+    /// The policies, where this command sets one; else those of the state hold.
+    policies: Option<Policies>,
+    set_policies: Vec<(PolicyScope, SetPolicy)>,
 }
 
 impl<'a> Draft<'a> {
@@ -52,6 +56,8 @@ impl<'a> Draft<'a> {
             site: SiteDraft::new(state.site()),
             ahead: BTreeMap::new(),
             under_review: BTreeSet::new(),
+            policies: None,
+            set_policies: Vec::new(),
         }
     }
 
@@ -180,6 +186,20 @@ impl<'a> Draft<'a> {
         self.documents.insert((kind, id.clone()), document);
     }
 
+    /// The coordinator set a policy. What it now allows is granted for a stock key at once, for a segment by reviews.
+    pub(crate) fn set_policy(&mut self, scope: PolicyScope, policy: SetPolicy) {
+        let policies = self.policies.get_or_insert_with(|| self.state.policies().clone());
+        // A lower version is an older word that came late.
+        if policies.set.get(&scope).is_some_and(|known| known.version >= policy.version) {
+            return;
+        }
+        policies.set.insert(scope.clone(), policy);
+        if let PolicyScope::Key(key) = &scope {
+            self.review(key);
+        }
+        self.set_policies.push((scope, policy));
+    }
+
     /// Has the policy look at a cell whose units did not rise (the policy itself changed).
     pub(crate) fn review(&mut self, key: &StockKey) {
         self.cell(key);
@@ -190,6 +210,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn settle(&mut self) {
         let touched: Vec<StockKey> = self.cells.keys().cloned().collect();
         self.settle_holdings(&touched);
+        let policies = self.policies.as_ref().unwrap_or(self.state.policies());
         for (key, cell) in &mut self.cells {
             let level = cell.shortfall();
             if level != cell.reported_shortfall {
@@ -200,7 +221,13 @@ impl<'a> Draft<'a> {
             let on_hand_before = self.state.cell(key).map_or(0, |before| before.on_hand);
             // Only what raises the target lets the policy grant: a right that the coordinator gave back stays here.
             let raised = cell.on_hand > on_hand_before || self.under_review.contains(key);
-            let allowed = if raised { self.state.policy().target(cell.on_hand) - cell.outstanding() } else { 0 };
+            let allowed = if raised {
+                let item = self.items.get(&key.item).or_else(|| self.state.item(&key.item));
+                let class = item.and_then(|item| item.attributes.as_ref()).map_or("", |of| of.abc_class.as_str());
+                policies.of(key, class).target(cell.on_hand) - cell.outstanding()
+            } else {
+                0
+            };
             // What orders wait for goes first, as far as the units are there and not owed in a shortfall.
             let awaited = self.ahead.remove(key).unwrap_or(0).min(cell.retained());
             let due = allowed.max(awaited);
@@ -240,8 +267,11 @@ impl<'a> Draft<'a> {
             site,
             ahead: _,
             under_review: _,
+            policies: _,
+            set_policies,
         } = self;
         let mut changes = vec![Change::Meta(meta)];
+        changes.extend(set_policies.into_iter().map(|(scope, policy)| Change::Policy(scope, policy)));
         changes.extend(items.into_iter().map(|(id, item)| Change::Item(id, item)));
         // A cell that was looked at and never had anything is no cell; one that comes back to nothing is.
         let touched = cells.into_iter().filter(|(key, cell)| match state.cell(key) {

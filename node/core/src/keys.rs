@@ -12,6 +12,7 @@
 //! | `e` | 2, order text, 0, number u64 | allocation id: the work of an order |
 //! | `e` | 3, number u64 | allocation id: work with units left to ship |
 //! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return), id text | [`Document`](crate::Document) |
+//! | `o` | 1, ABC class text; or 2, then as after `c` | [`SetPolicy`](crate::SetPolicy) |
 //! | `r` | UUID, 16 bytes | body hash, 16 bytes, then the answer |
 //! | `b` `l` `s` `p` `k` `x` | | those of a site: see [`crate::site::change`] |
 //! | `f` | epoch u64, seq u64 | feed entry, as sent |
@@ -29,6 +30,7 @@
 use stockmesh_types::{AllocationId, FeedId, Grade, Incarnation, ItemId, OrderId, RequestId, StockKey};
 
 use crate::change::DocumentKind;
+use crate::policy::PolicyScope;
 use crate::site::SiteKey;
 
 /// A key of the store.
@@ -54,6 +56,8 @@ pub enum Key {
     OpenTask(u64),
     /// A document.
     Document(DocumentKind, OrderId),
+    /// A grant policy that the coordinator set.
+    Policy(PolicyScope),
     /// A remembered request.
     Request(RequestId),
     /// A site's.
@@ -96,6 +100,8 @@ impl Key {
             }
             Self::OpenTask(number) => joined(b'e', &[&[3], &number.to_be_bytes()]),
             Self::Document(kind, id) => joined(b'd', &[&[kind.number()], id.as_str().as_bytes()]),
+            Self::Policy(PolicyScope::Segment(class)) => joined(b'o', &[&[1], class.as_bytes()]),
+            Self::Policy(PolicyScope::Key(key)) => joined(b'o', &[&[2], &stock_key_bytes(key)]),
             Self::Request(id) => joined(b'r', &[&id.bytes()]),
             Self::Site(key) => key.encode(),
             Self::FeedEntry { epoch, seq } => joined(b'f', &[&epoch.to_be_bytes(), &seq.to_be_bytes()]),
@@ -138,6 +144,14 @@ impl Key {
             b'd' => {
                 let (kind, id) = rest.split_first()?;
                 Self::Document(DocumentKind::from_number(*kind)?, OrderId::new(text(id)?).ok()?)
+            }
+            b'o' => {
+                let (kind, rest) = rest.split_first()?;
+                Self::Policy(match kind {
+                    1 => PolicyScope::Segment(text(rest)?.to_owned()),
+                    2 => PolicyScope::Key(stock_key_of_bytes(rest)?),
+                    _ => return None,
+                })
             }
             b'r' => Self::Request(request_id(rest)?),
             b'f' if rest.len() == 16 => Self::FeedEntry {
@@ -258,6 +272,8 @@ mod tests {
                 Key::Allocation(AllocationId { incarnation: Incarnation(incarnation), log_index, n })
             }),
             any::<u64>().prop_map(Key::TaskNumber),
+            "[ABC]?".prop_map(|class| Key::Policy(PolicyScope::Segment(class))),
+            stock_key().prop_map(|key| Key::Policy(PolicyScope::Key(key))),
             any::<u64>().prop_map(Key::OpenTask),
             (id(), any::<u64>()).prop_map(|(order, number)| Key::TaskOfOrder(order, number)),
             (kinds, id()).prop_map(|(kind, id)| Key::Document(kind, id)),

@@ -40,6 +40,6 @@ pub use command::Command;
 pub use effects::{Answer, Context, Effects, RequestStamp};
 pub use fold::{Fold, FoldError};
 pub use keys::Key;
-pub use policy::GrantPolicy;
+pub use policy::{GrantPolicy, PolicyScope, SetPolicy};
 pub use requests::BodyHash;
 pub use state::{Identity, NodeState};

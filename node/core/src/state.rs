@@ -19,7 +19,7 @@ use crate::change::{Change, Item, Meta};
 use crate::command::Command;
 use crate::draft::Draft;
 use crate::effects::{Answer, Context, Effects};
-use crate::policy::GrantPolicy;
+use crate::policy::{GrantPolicy, Policies};
 use crate::requests::{self, CAPACITY, Recall, RequestMemory};
 use crate::site::{Site, SitePolicy};
 
@@ -38,7 +38,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeState {
     identity: Identity,
-    policy: GrantPolicy,
+    policies: Policies,
     meta: Meta,
     items: BTreeMap<ItemId, Item>,
     cells: BTreeMap<StockKey, Cell>,
@@ -74,7 +74,7 @@ impl NodeState {
         };
         Self {
             identity,
-            policy,
+            policies: Policies { configured: policy, ..Policies::default() },
             meta,
             items: BTreeMap::new(),
             cells: BTreeMap::new(),
@@ -175,6 +175,9 @@ impl NodeState {
             | Change::TaskNumber(..)
             | Change::TaskOfOrder(..)
             | Change::OpenTask(..) => {}
+            Change::Policy(scope, policy) => {
+                self.policies.set.insert(scope, policy);
+            }
             Change::Site(change) => self.site.absorb(change),
         }
     }
@@ -208,10 +211,10 @@ impl NodeState {
         &self.identity
     }
 
-    /// Its grant policy.
+    /// Its grant policies.
     #[must_use]
-    pub fn policy(&self) -> GrantPolicy {
-        self.policy
+    pub fn policies(&self) -> &Policies {
+        &self.policies
     }
 
     /// Bins, lots, serial numbers, expected receipts, counts, exceptions.

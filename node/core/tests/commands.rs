@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use stockmesh_node_core::command::{Command, CoordinatorFact, ReceivedCondition, ReviewGrants, Work};
 use stockmesh_node_core::views::TaskFilter;
-use stockmesh_node_core::{Answer, BodyHash, GrantPolicy, RequestStamp};
+use stockmesh_node_core::{Answer, BodyHash, GrantPolicy, PolicyScope, RequestStamp, SetPolicy};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition, RightsReturned};
 use stockmesh_types::{Epoch, Incarnation, MAX_QUANTITY, Reason};
@@ -122,6 +122,32 @@ fn grants_follow_the_policy_and_are_cumulative() {
     assert_eq!(node.said_since(7), ["received"]);
     let cell = node.cell("A");
     assert_eq!((cell.on_hand, cell.damaged, cell.quarantined, cell.received_total), (11, 7, 8, 30));
+}
+
+#[test]
+fn the_coordinators_policy_goes_before_the_configuration() {
+    let mut node = TestNode::new(GrantPolicy { floor: 5, walk_in_reserve: 0 });
+    for item in ["A", "B"] {
+        node.range(item);
+        node.receive(&format!("r-{item}"), item, 7);
+    }
+    let granted = |node: &TestNode| (node.cell("A").granted, node.cell("B").granted);
+    assert_eq!(granted(&node), (2, 2));
+    let set = |scope, floor, version| Work::SetPolicy(scope, SetPolicy { floor, walk_in_reserve: 1, version });
+    // What a stock key may grant now, it grants at once; the other by a review.
+    node.follow(set(PolicyScope::Key(key("A")), 2, 3)).unwrap();
+    node.follow(set(PolicyScope::Segment(String::new()), 0, 4)).unwrap();
+    assert_eq!(granted(&node), (4, 2));
+    node.handle(None, Command::ReviewGrants(ReviewGrants { after: None })).unwrap();
+    assert_eq!(granted(&node), (4, 6));
+    // An older word that comes late is no news; a restart forgets nothing.
+    node.follow(set(PolicyScope::Key(key("A")), 0, 2)).unwrap();
+    node.state = node.reloaded();
+    node.receive("r-3", "A", 1);
+    assert_eq!(granted(&node), (5, 6), "8 on hand, 3 stay");
+    // A higher floor takes nothing back by itself.
+    node.follow(set(PolicyScope::Key(key("A")), 8, 9)).unwrap();
+    assert_eq!(granted(&node), (5, 6));
 }
 
 #[test]

@@ -37,6 +37,9 @@ impl Tx<'_> {
                 }
             }
         }
+        if applied > 0 {
+            self.state.recovery.of(node).heard_ms = self.state.log_time.0;
+        }
         Ok(Answer::FactsApplied { cursor: self.state.nodes[node].cursor, applied, refused: None })
     }
 

@@ -7,7 +7,7 @@ use stockmesh_proto::convert::{self, allocation_id};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
     AllocationDeclined, CancellationAnswered, DeclineReason, RecallRequested, ReturnReceived, RightsGranted,
-    ShipmentDispatched, ShortfallReported, TransferShipped,
+    SaleRecorded, ShipmentDispatched, ShortfallReported, SoldAtCounter, TransferShipped,
 };
 use stockmesh_types::{Quantity, Reason, Reject};
 
@@ -55,6 +55,17 @@ impl Tx<'_> {
                 self.end_recovery(node);
                 Ok(())
             }
+            // The node's own goods: what is kept is how fast they sell.
+            Fact::SoldAtCounter(sale) => {
+                self.counter_sold(node, sale);
+                Ok(())
+            }
+            Fact::SaleRecorded(SaleRecorded { sale, beyond: _ }) => {
+                if let Some(sale) = sale {
+                    self.counter_sold(node, sale);
+                }
+                Ok(())
+            }
             Fact::RecallRequested(recall) => self.recall_requested(node, recall),
             Fact::TransferShipped(transfer) => self.transfer_shipped(node, transfer),
             // The node's own movements: the cursor is all that the coordinator keeps of them.
@@ -64,7 +75,6 @@ impl Tx<'_> {
             | Fact::EpochOpened(_)
             | Fact::ItemPicked(_)
             | Fact::ItemPacked(_)
-            | Fact::SoldAtCounter(_)
             | Fact::ReturnInspected(_)
             | Fact::StockMoved(_)
             | Fact::StockWrittenOff(_)
@@ -78,7 +88,6 @@ impl Tx<'_> {
             | Fact::ExceptionRaised(_)
             | Fact::ExceptionResolved(_)
             | Fact::StockAdjusted(_)
-            | Fact::SaleRecorded(_)
             | Fact::SaleVoided(_)
             | Fact::CounterRefundPaid(_)
             | Fact::FulfillmentHeld(_)
@@ -279,6 +288,15 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// How fast goods sell at a counter is what proposals of policies are made from. Keys that nobody granted sell too.
+    fn counter_sold(&mut self, node: u32, sale: &SoldAtCounter) {
+        for line in &sale.lines {
+            if let Some(key) = line.stock_key.as_ref().and_then(|key| self.state.wire_key_index(key)) {
+                self.sold(node, key, line.quantity.clamp(0, MAX_TOTAL));
+            }
+        }
+    }
+
     /// Transition 8, as the counter asks: what is free goes back, up to what it lacks; for the rest it has its answer.
     fn recall_requested(&mut self, node: u32, fact: &RecallRequested) -> Result<(), Stop> {
         let RecallRequested { stock_key, quantity, reference: _ } = fact;
@@ -286,7 +304,14 @@ impl Tx<'_> {
         // A cell that was never granted has nothing to give back.
         let key = stock_key.as_ref().and_then(|key| self.state.wire_key_index(key));
         let Some(key) = key.filter(|key| self.state.cell(*key, node).is_some()) else { return Ok(()) };
-        self.change_cell(key, node, |cell| cell.returned += cell.free().min(wanted))?;
+        let mut given = 0;
+        self.change_cell(key, node, |cell| {
+            given = cell.free().min(wanted);
+            cell.returned += given;
+        })?;
+        let rights = self.state.recovery.of(node);
+        rights.recall_requested = rights.recall_requested.saturating_add(wanted);
+        rights.recall_returned = rights.recall_returned.saturating_add(given);
         Ok(())
     }
 

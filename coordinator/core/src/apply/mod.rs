@@ -177,6 +177,7 @@ impl Tx<'_> {
             command::Kind::NoteLateFacts(late) => self.note_late_facts(late),
             command::Kind::ContinueWork(work) => self.continue_work(work),
             command::Kind::RetireNode(retire) => self.once(command, |tx| tx.retire_node(retire)),
+            command::Kind::SetGrantPolicies(set) => self.once(command, |tx| tx.set_grant_policies(set)),
             command::Kind::ReserveSubstitutes(reserve) => self.reserve_substitutes(reserve),
             command::Kind::RaiseFeatureLevel(raise) => self.raise_feature_level(raise),
             // In the contract, and not written by any release yet.

@@ -114,6 +114,7 @@ impl Tx<'_> {
                 cancelled: *cancelled,
                 requested: *requested,
             },
+            RememberedOutcome::PoliciesSet { version } => Answer::PoliciesSet { version: *version },
             RememberedOutcome::NodeRetirement { node } => Answer::NodeRetirement {
                 retirement: self.state.retirement_message(*node),
                 node: self.state.node_message(&self.state.nodes[*node]),

@@ -78,6 +78,7 @@ impl Overlay {
             | command::Kind::NoteLateFacts(_)
             | command::Kind::ContinueWork(_)
             | command::Kind::RetireNode(_)
+            | command::Kind::SetGrantPolicies(_)
             | command::Kind::InitializeGroup(_)
             | command::Kind::CreateItems(_)
             | command::Kind::RegisterNode(_)

@@ -15,6 +15,7 @@
 //! Must not know: gRPC, where old feeds are kept, who decides.
 
 mod epochs;
+mod policy;
 mod records;
 mod retire;
 mod saved;
@@ -24,5 +25,6 @@ mod work;
 
 #[cfg(test)]
 pub(crate) use epochs::uuid_text;
+pub(crate) use policy::{ItemScope, Kept, NodeScope, PolicyState, Scope, Velocity};
 pub(crate) use records::{LateFacts, Marks, NodeRights, Recovery, RecoveryState, Retirement, Standing, Work};
 pub use welcome::WelcomePage;

@@ -7,7 +7,7 @@
 use stockmesh_proto::common::v1::NodeKind;
 use stockmesh_proto::convert;
 use stockmesh_proto::coordinator::v1::grant_policy::{Items, Nodes};
-use stockmesh_proto::coordinator::v1::{GrantPolicy, ProposedGrantPolicy};
+use stockmesh_proto::coordinator::v1::{GrantPolicy, NodeRightsMetrics, NodeStanding, ProposedGrantPolicy};
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{GrantPolicySet, grant_policy_set};
 use stockmesh_proto::raft::v1::SetGrantPolicies;
@@ -109,17 +109,17 @@ impl Velocity {
 }
 
 impl State {
-    /// ABC class of an item, as a number that sorts; 0: none.
-    fn segment_of(&self, item: u32) -> u8 {
-        self.abc_class(item).bytes().next().unwrap_or(0)
+    /// ABC class of an item, as a number that sorts; 0: none. An item that has attributes is refused as yet, so that none
+    /// has a class.
+    fn segment_of(&self, _item: u32) -> u8 {
+        0
     }
 
     /// The policies that may concern a cell, first the one that goes before the others.
     fn scopes_of(&self, key: u32, node: u32) -> [Scope; 6] {
         let kind = NodeScope::Kind(self.nodes[node].fixed.kind.into());
         let segment = self.segment_of(self.keys[key].item);
-        let [by_key, by_class, by_none] =
-            [ItemScope::Key(key), ItemScope::Segment(segment), ItemScope::Segment(0)];
+        let [by_key, by_class, by_none] = [ItemScope::Key(key), ItemScope::Segment(segment), ItemScope::Segment(0)];
         let of = |nodes, items| Scope { nodes, items };
         [
             of(NodeScope::Node(node), by_key),
@@ -212,6 +212,40 @@ impl State {
         })
     }
 
+    /// Stranded rights and lost counter sales, by node from position `after` on. A node of which the log heard nothing for
+    /// `silent_ms` counts as out of reach. Looks at every cell: ask a snapshot.
+    #[must_use]
+    pub fn rights_metrics(&self, silent_ms: i64, after: u64, limit: usize) -> Page<NodeRightsMetrics> {
+        let from = usize::try_from(after).unwrap_or(usize::MAX);
+        let nodes = (after + 1..).zip(self.nodes.iter_from(from)).map(|(next, node)| (next, Some(node)));
+        let Page { items, next } = crate::read::page(limit, nodes);
+        let mut free = vec![0; items.len()];
+        let first = u32::try_from(after).unwrap_or(u32::MAX);
+        let end = first.saturating_add(u32::try_from(items.len()).unwrap_or(u32::MAX));
+        for record in self.keys.iter() {
+            for (node, cell) in record.cells.iter_from(&first).take_while(|(node, _)| *node < end) {
+                free[(node - first) as usize] += cell.free();
+            }
+        }
+        let metrics = (first..).zip(items).zip(free).map(|((index, node), free)| {
+            let rights = self.recovery.nodes.get(&index).cloned().unwrap_or_default();
+            let silent = self.log_time.0 - rights.heard_ms > silent_ms;
+            let standing = self.standing_message(node);
+            let stranded = silent || standing != NodeStanding::Unspecified;
+            NodeRightsMetrics {
+                node: node.id.to_string(),
+                heard_time_ms: rights.heard_ms,
+                silent,
+                standing: standing.into(),
+                stranded_units: if stranded { free } else { 0 },
+                recall_requested_units: rights.recall_requested,
+                recall_returned_units: rights.recall_returned,
+                lost_counter_units: rights.recall_requested - rights.recall_returned,
+            }
+        });
+        Page { items: metrics.collect(), next }
+    }
+
     /// What a node is told: for items, the most particular policy of it or its kind.
     pub(crate) fn policies_for(&self, node: u32) -> impl Iterator<Item = GrantPolicySet> {
         let kind = NodeScope::Kind(self.nodes[node].fixed.kind.into());
@@ -268,8 +302,7 @@ impl Tx<'_> {
         }
         let mut read = Vec::with_capacity(policies.len());
         for (n, policy) in policies.iter().enumerate() {
-            let (scope, kept) =
-                self.read_policy(policy).map_err(|reject| reject.within(&format!("policies[{n}]")))?;
+            let (scope, kept) = self.read_policy(policy).map_err(|reject| reject.within(&format!("policies[{n}]")))?;
             if read.iter().any(|(other, _)| *other == scope) {
                 let message = "a policy for the same nodes and items stands twice";
                 return Err(Reject::new(Reason::DuplicateLine, message).field(format!("policies[{n}]")).into());
@@ -283,7 +316,12 @@ impl Tx<'_> {
             let known = before.map_or(0, Kept::units);
             // First what is given back, then the word: a node that hears it grants what it has too much.
             if kept.units() > known {
-                self.state.recovery.queue(Work::Raise { scope, units: kept.units() - known, next_key: 0, next_node: 0 });
+                self.state.recovery.queue(Work::Raise {
+                    scope,
+                    units: kept.units() - known,
+                    next_key: 0,
+                    next_node: 0,
+                });
             }
             self.state.recovery.queue(Work::Announce { scope, next_node: 0 });
         }
@@ -294,9 +332,7 @@ impl Tx<'_> {
     fn read_policy(&self, policy: &GrantPolicy) -> Result<(Scope, Kept), Reject> {
         let GrantPolicy { nodes, items, floor, walk_in_reserve, version: _ } = policy;
         let nodes = match nodes {
-            Some(Nodes::NodeKind(kind)) => {
-                NodeScope::Kind(convert::specified::<NodeKind>(*kind, "node_kind")?.into())
-            }
+            Some(Nodes::NodeKind(kind)) => NodeScope::Kind(convert::specified::<NodeKind>(*kind, "node_kind")?.into()),
             Some(Nodes::Node(node)) => NodeScope::Node(self.state.known_node(node, "node")?),
             None => return Err(Reject::new(Reason::MissingField, "node_kind or node is missing").field("nodes")),
         };

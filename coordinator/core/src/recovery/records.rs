@@ -2,6 +2,7 @@
 
 use stockmesh_proto::entry::Head;
 
+use super::{PolicyState, Scope};
 use crate::State;
 use crate::cow::CowMap;
 use crate::records::{Cell, KeyRecord};
@@ -27,6 +28,8 @@ pub(crate) struct RecoveryState {
     pub wanting: CowMap<(u32, u32), (), 64>,
     /// Stock keys that have both such promises and free rights.
     pub substitutable: CowMap<u32, (), 64>,
+    /// What nodes keep back.
+    pub policy: PolicyState,
 }
 
 /// The rights of one node beyond their counters.
@@ -106,6 +109,10 @@ pub(crate) enum Work {
     Retire { node: u32, next_key: u32 },
     /// Duplicates were accepted: what the lost node did not answer counts as cancelled, allocation by allocation.
     Sign { node: u32, next_key: u32 },
+    /// A policy keeps more units back: free rights go back, cell by cell.
+    Raise { scope: Scope, units: Quantity, next_key: u32, next_node: u32 },
+    /// A policy changed: nodes are told, one by one.
+    Announce { scope: Scope, next_node: u32 },
 }
 
 /// What every change of a cell has to know of its node, kept with the node itself.

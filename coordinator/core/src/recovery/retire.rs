@@ -135,7 +135,7 @@ impl Tx<'_> {
         }
         let busy = self.state.recovery.works.iter().any(|(_, work)| match work {
             Work::Retire { node: of, .. } | Work::Sign { node: of, .. } => *of == node,
-            Work::Reopen { .. } => false,
+            Work::Reopen { .. } | Work::Raise { .. } | Work::Announce { .. } => false,
         });
         if busy {
             let message = format!("the retirement of node {} is still being worked off", self.name(node));

@@ -3,15 +3,16 @@
 
 use stockmesh_types::Quantity;
 
-use super::{LateFacts, NodeRights, Recovery, Retirement, Standing, Work};
+use super::{ItemScope, Kept, LateFacts, NodeRights, NodeScope, Recovery, Retirement, Scope, Standing, Velocity, Work};
 use crate::State;
 use crate::snapshot::{Reader, Saved, Writer, Wrong};
 
 impl State {
     /// Cells that are not in their first life: `(key, node, life)`.
     pub(crate) fn lives(&self) -> impl Iterator<Item = (u32, u32, u32)> {
-        // No node ever had a second life: no cell has.
-        let keys = (0u32..).zip(self.keys.iter()).take_while(|_| !self.recovery.nodes.is_empty());
+        // Where no node ever had a second life, no cell has.
+        let any = self.recovery.nodes.iter().any(|(_, rights)| !rights.recoveries.is_empty());
+        let keys = (0u32..).zip(self.keys.iter()).take_while(move |_| any);
         keys.flat_map(|(key, record)| {
             let later = record.cells.iter().filter(|(_, cell)| cell.life > 0);
             later.map(move |(node, cell)| (key, *node, cell.life))
@@ -33,6 +34,19 @@ impl State {
         let key = self.lines.get(self.allocations.get(allocation)?.line)?.key;
         self.recovery.substitutes.insert((allocation, node), units);
         self.recovery.held_cells.insert((key, node, allocation), ());
+        Some(())
+    }
+
+    pub(crate) fn restore_policy(&mut self, scope: Scope, kept: Kept) -> Option<()> {
+        if let NodeScope::Node(node) = scope.nodes {
+            self.nodes.get(node)?;
+        }
+        if let ItemScope::Key(key) = scope.items {
+            self.keys.get(key)?;
+        }
+        // Policies are replaced, never taken away: the latest change is among them.
+        self.recovery.policy.version = self.recovery.policy.version.max(kept.version);
+        self.recovery.policy.policies.insert(scope, kept);
         Some(())
     }
 
@@ -164,25 +178,114 @@ impl Saved for (u32, u32, u32) {
     }
 }
 
+impl Saved for Scope {
+    fn write(&self, to: &mut Writer) {
+        let Self { nodes, items } = self;
+        match nodes {
+            NodeScope::Kind(kind) => {
+                to.u8(0);
+                // Numbers of kinds are small and positive.
+                to.u32(u32::try_from(*kind).unwrap_or(0));
+            }
+            NodeScope::Node(node) => {
+                to.u8(1);
+                to.u32(*node);
+            }
+        }
+        match items {
+            ItemScope::Segment(class) => {
+                to.u8(0);
+                to.u32(u32::from(*class));
+            }
+            ItemScope::Key(key) => {
+                to.u8(1);
+                to.u32(*key);
+            }
+        }
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
+        let nodes = match (from.u8()?, from.u32()?) {
+            (0, kind) => NodeScope::Kind(i32::try_from(kind).map_err(|_| format!("{kind} is no kind of a node"))?),
+            (1, node) => NodeScope::Node(node),
+            (other, _) => return Err(format!("{other} is no scope of nodes")),
+        };
+        let items = match (from.u8()?, from.u32()?) {
+            (0, class) => ItemScope::Segment(u8::try_from(class).map_err(|_| format!("{class} is no segment"))?),
+            (1, key) => ItemScope::Key(key),
+            (other, _) => return Err(format!("{other} is no scope of items")),
+        };
+        Ok(Self { nodes, items })
+    }
+}
+
+impl Saved for (Scope, Kept) {
+    fn write(&self, to: &mut Writer) {
+        let (scope, Kept { floor, walk_in_reserve, version }) = self;
+        scope.write(to);
+        to.i64(*floor);
+        to.i64(*walk_in_reserve);
+        to.u64(*version);
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
+        let scope = Scope::read(from)?;
+        Ok((scope, Kept { floor: from.i64()?, walk_in_reserve: from.i64()?, version: from.u64()? }))
+    }
+}
+
+/// Counter sales of a cell `(key, node)`.
+impl Saved for ((u32, u32), Velocity) {
+    fn write(&self, to: &mut Writer) {
+        let ((key, node), Velocity { day, today, average_milli }) = self;
+        to.u32(*key);
+        to.u32(*node);
+        [day, today, average_milli].into_iter().for_each(|number| to.i64(*number));
+    }
+    fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
+        let cell = (from.u32()?, from.u32()?);
+        Ok((cell, Velocity { day: from.i64()?, today: from.i64()?, average_milli: from.i64()? }))
+    }
+}
+
 impl Saved for (u64, Work) {
     fn write(&self, to: &mut Writer) {
         let (number, work) = self;
         to.u64(*number);
-        let (kind, node, next_key) = match work {
-            Work::Reopen { node, next_key } => (0, node, next_key),
-            Work::Retire { node, next_key } => (1, node, next_key),
-            Work::Sign { node, next_key } => (2, node, next_key),
+        let mut of_node = |kind: u8, node: u32, next_key: u32| {
+            to.u8(kind);
+            to.u32(node);
+            to.u32(next_key);
         };
-        to.u8(kind);
-        to.u32(*node);
-        to.u32(*next_key);
+        match *work {
+            Work::Reopen { node, next_key } => of_node(0, node, next_key),
+            Work::Retire { node, next_key } => of_node(1, node, next_key),
+            Work::Sign { node, next_key } => of_node(2, node, next_key),
+            Work::Raise { scope, units, next_key, next_node } => {
+                to.u8(3);
+                scope.write(to);
+                to.i64(units);
+                to.u32(next_key);
+                to.u32(next_node);
+            }
+            Work::Announce { scope, next_node } => {
+                to.u8(4);
+                scope.write(to);
+                to.u32(next_node);
+            }
+        }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
-        let (number, kind, node, next_key) = (from.u64()?, from.u8()?, from.u32()?, from.u32()?);
-        let work = match kind {
-            0 => Work::Reopen { node, next_key },
-            1 => Work::Retire { node, next_key },
-            2 => Work::Sign { node, next_key },
+        let number = from.u64()?;
+        let work = match from.u8()? {
+            0 => Work::Reopen { node: from.u32()?, next_key: from.u32()? },
+            1 => Work::Retire { node: from.u32()?, next_key: from.u32()? },
+            2 => Work::Sign { node: from.u32()?, next_key: from.u32()? },
+            3 => Work::Raise {
+                scope: Scope::read(from)?,
+                units: from.i64()?,
+                next_key: from.u32()?,
+                next_node: from.u32()?,
+            },
+            4 => Work::Announce { scope: Scope::read(from)?, next_node: from.u32()? },
             other => return Err(format!("{other} is no kind of work")),
         };
         Ok((number, work))

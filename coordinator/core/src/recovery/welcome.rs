@@ -115,10 +115,11 @@ impl State {
         };
         let mut room = Room { records: limit.max(1), looked_at: 0, bytes: 0 };
         let (mut section, mut from) = (after >> SECTION, after & ((1 << SECTION) - 1));
-        while section < 3 {
+        while section < 4 {
             let next = match section {
                 0 => self.welcome_items(index, from, &mut room, &mut page),
-                1 => self.welcome_cells(index, from, &mut room, &mut page),
+                1 => self.welcome_policies(index, from, &mut room, &mut page),
+                2 => self.welcome_cells(index, from, &mut room, &mut page),
                 _ => self.welcome_allocations(index, from, &mut room, &mut page),
             };
             if let Some(next) = next {
@@ -138,6 +139,19 @@ impl State {
                 return Some(u64::from(*item));
             }
             let body = self.standing_body(Fact::ItemRanged(self.item_ranged(*item)));
+            room.take(&body);
+            page.standing.push(body);
+        }
+        None
+    }
+
+    fn welcome_policies(&self, node: u32, from: u64, room: &mut Room, page: &mut WelcomePage) -> Option<u64> {
+        let first = usize::try_from(from).unwrap_or(usize::MAX);
+        for (position, policy) in (from..).zip(self.policies_for(node).skip(first)) {
+            if !room.look() {
+                return Some(position);
+            }
+            let body = self.standing_body(Fact::GrantPolicySet(policy));
             room.take(&body);
             page.standing.push(body);
         }

@@ -9,7 +9,7 @@ use crate::answer::Answer;
 use crate::apply::{MAX_ASKED, Stop, Tx};
 
 /// Stock keys that one step looks at, whether the node has a cell of them or not.
-const KEYS_AT_ONCE: u32 = 4_096;
+pub(super) const KEYS_AT_ONCE: u32 = 4_096;
 
 impl Tx<'_> {
     pub(crate) fn continue_work(&mut self, command: &ContinueWork) -> Result<Answer, Stop> {
@@ -30,6 +30,14 @@ impl Tx<'_> {
                     self.applied.touched_all = true;
                 }
                 next.map(|next_key| Work::Retire { node, next_key })
+            }
+            Work::Raise { scope, units, next_key, next_node } => {
+                let next = self.raise(scope, units, (next_key, next_node), limit)?;
+                next.map(|(next_key, next_node)| Work::Raise { scope, units, next_key, next_node })
+            }
+            Work::Announce { scope, next_node } => {
+                let next = self.announce(scope, next_node, limit);
+                next.map(|next_node| Work::Announce { scope, next_node })
             }
             Work::Sign { node, next_key } => {
                 let next = self.each_cell(node, next_key, limit, Self::sign_cell)?;

@@ -6,7 +6,7 @@ use super::codec::{Reader, Writer, Wrong};
 use super::records::Saved;
 use crate::State;
 use crate::cow::{CowMap, CowVec, IdIndex};
-use crate::recovery::RecoveryState;
+use crate::recovery::{PolicyState, RecoveryState};
 use crate::state::GroupRecord;
 
 pub(super) struct Head {
@@ -35,7 +35,7 @@ pub(super) struct Counts {
 }
 
 /// Kinds of records that were added since the first release.
-const ADDED: usize = 4;
+const ADDED: usize = 6;
 
 impl Head {
     pub fn of(state: &State) -> Self {
@@ -62,7 +62,16 @@ impl Head {
             requests,
             requests_forgotten_ms,
             recovery:
-                RecoveryState { nodes: rights, fenced: _, works, substitutes, held_cells: _, wanting: _, substitutable: _ },
+                RecoveryState {
+                    nodes: rights,
+                    fenced: _,
+                    works,
+                    substitutes,
+                    held_cells: _,
+                    wanting: _,
+                    substitutable: _,
+                    policy: PolicyState { version: _, policies, velocities },
+                },
             open_orders: _,
             waiting_units: _,
         } = state;
@@ -83,7 +92,14 @@ impl Head {
                 allocations: allocations.len(),
                 shortfalls: shortfalls.len(),
                 requests: requests.len(),
-                added: [rights.len(), state.lives().count(), works.len(), substitutes.len()],
+                added: [
+                    rights.len(),
+                    state.lives().count(),
+                    works.len(),
+                    substitutes.len(),
+                    policies.len(),
+                    velocities.len(),
+                ],
             },
         }
     }

@@ -4,7 +4,7 @@
 //!   head              group, indices, counts of everything that follows
 //!   feeds/00000000    records of one kind, in dense order, cut at CHUNK_BYTES
 //!   items, nodes, keys (with cells), orders, lines, allocations, shortfalls, requests
-//!   rights, lives, works, substitutes, ...   kinds that later releases added: the head counts them behind the others
+//!   rights, lives, works, substitutes, policies, velocities   kinds that later releases added: the head counts them behind the others
 //!   tail              SHA-256 over all checksums before it
 //! ```
 //!
@@ -167,6 +167,8 @@ impl Snapshot {
             .chain(cut_owned::<_, (u32, u32, u32)>("lives", state.lives()))
             .chain(cut("works", state.recovery.works.iter()))
             .chain(cut("substitutes", state.recovery.substitutes.iter()))
+            .chain(cut("policies", state.recovery.policy.policies.iter()))
+            .chain(cut("velocities", state.recovery.policy.velocities.iter()))
             .map(Some)
             .chain(std::iter::once(None));
         chunks.map(move |chunk| match chunk {

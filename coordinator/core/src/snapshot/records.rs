@@ -352,6 +352,10 @@ impl Saved for ([u8; 16], Remembered) {
                 to.i64(*cancelled);
                 to.i64(*requested);
             }
+            RememberedOutcome::PoliciesSet { version } => {
+                to.u8(31);
+                to.u64(*version);
+            }
             RememberedOutcome::NodeRetirement { node } => {
                 to.u8(30);
                 to.u32(*node);
@@ -379,6 +383,7 @@ impl Saved for ([u8; 16], Remembered) {
             }
             5 => RememberedOutcome::RightsRecalled { key: from.u32()?, node: from.u32()? },
             30 => RememberedOutcome::NodeRetirement { node: from.u32()? },
+            31 => RememberedOutcome::PoliciesSet { version: from.u64()? },
             other => return Err(format!("{other} is no outcome")),
         };
         Ok((id, Remembered { hash, outcome }))

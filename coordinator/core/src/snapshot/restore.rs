@@ -10,7 +10,7 @@ use super::records::Saved;
 use super::{SNAPSHOT_VERSION, SnapshotChunk, SnapshotError};
 use crate::State;
 use crate::records::{ItemRecord, KeyRecord, LineRecord, Remembered};
-use crate::recovery::{NodeRights, Work};
+use crate::recovery::{Kept, NodeRights, Scope, Velocity, Work};
 use crate::state::GroupRecord;
 
 impl State {
@@ -67,7 +67,7 @@ impl State {
             state.requests.insert(id, remembered);
             Some(())
         })?;
-        let [rights, lives, works, substitutes] = added;
+        let [rights, lives, works, substitutes, policies, velocities] = added;
         chunks.records("rights", rights, |(node, record): (u32, NodeRights)| state.restore_rights(node, record))?;
         chunks.records("lives", lives, |(key, node, life): (u32, u32, u32)| {
             state.keys.get(key)?;
@@ -80,6 +80,11 @@ impl State {
         })?;
         chunks.records("substitutes", substitutes, |((allocation, node), units): ((u32, u32), Quantity)| {
             state.restore_substitute(allocation, node, units)
+        })?;
+        chunks.records("policies", policies, |(scope, kept): (Scope, Kept)| state.restore_policy(scope, kept))?;
+        chunks.records("velocities", velocities, |(cell, velocity): ((u32, u32), Velocity)| {
+            state.recovery.policy.velocities.insert(cell, velocity);
+            Some(())
         })?;
         chunks.end()?;
         state.find_wanting();

@@ -105,7 +105,9 @@ fn snapshots_of_the_first_release_still_open() {
     world.grant("n0", "A", 5);
     world.place(&order("o", ShortagePolicy::Backorder, &[("A", 3), ("B", 1)])).unwrap();
     let now = bytes(&world.state);
-    let mut old = now.clone();
+    // When a node was last heard of is what that release did not know of this state.
+    let known = |chunk: &&SnapshotChunk| !chunk.name.starts_with("rights/");
+    let mut old: Vec<SnapshotChunk> = now.iter().filter(known).cloned().collect();
     // The head of that release ends with the counts of the kinds that it knew; no chunk of a later kind follows.
     let head = old[0].bytes.clone();
     old[0].bytes = head.slice(..crate::snapshot::first_release_head(&head));
@@ -118,5 +120,7 @@ fn snapshots_of_the_first_release_still_open() {
     old[tail].checksum = SnapshotChunk::checksum_of("tail", old[tail].version, &old[tail].bytes);
     let opened = State::restore(old).unwrap();
     audit(&opened);
-    assert_eq!(bytes(&opened), now);
+    let opened = bytes(&opened);
+    let same = |chunk: &&SnapshotChunk| known(chunk) && chunk.name != "head" && chunk.name != "tail";
+    assert_eq!(opened.iter().filter(same).collect::<Vec<_>>(), now.iter().filter(same).collect::<Vec<_>>());
 }

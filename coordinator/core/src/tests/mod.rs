@@ -9,6 +9,7 @@ mod group;
 mod network;
 mod node_model;
 mod orders;
+mod policy;
 mod rejects;
 mod requests;
 mod shortfalls;

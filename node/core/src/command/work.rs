@@ -8,8 +8,8 @@ use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::convert;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
-    AllocationAccepted, AllocationOpened, CancellationAnswered, InboundAnnounced, InboundClaimed, InboundClosed,
-    RightsReturned,
+    AllocationAccepted, AllocationOpened, CancellationAnswered, GrantPolicySet, InboundAnnounced, InboundClaimed,
+    InboundClosed, RightsReturned, grant_policy_set,
 };
 use stockmesh_types::{
     AllocationId, Epoch, Incarnation, ItemId, OrderId, Quantity, Reason, Reject, StockKey, quantity,
@@ -19,6 +19,7 @@ use crate::allocation::Allocation;
 use crate::change::Item;
 use crate::draft::Draft;
 use crate::effects::Answer;
+use crate::policy::{PolicyScope, SetPolicy};
 
 /// A fact of the coordinator's feed.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +70,8 @@ pub enum Work {
     CloseInbound(InboundClosed),
     /// Claims on a line of what is expected changed.
     ClaimInbound(InboundClaimed),
+    /// How much stays for the counter.
+    SetPolicy(PolicyScope, SetPolicy),
     /// Rights given back.
     TakeBackRights {
         /// Epoch that the counter belongs to.
@@ -121,6 +124,22 @@ impl Work {
                     returned_total: total(*returned_total, "returned_total")?,
                 })
             }
+            Some(Fact::GrantPolicySet(set)) => {
+                let GrantPolicySet { items, floor, walk_in_reserve, version } = set;
+                let scope = match items {
+                    Some(grant_policy_set::Items::StockKey(key)) => {
+                        PolicyScope::Key(convert::stock_key(&Some(key.clone()), "stock_key")?)
+                    }
+                    Some(grant_policy_set::Items::Segment(segment)) => PolicyScope::Segment(segment.clone()),
+                    None => {
+                        let message = "segment or stock_key is missing";
+                        return Err(Reject::new(Reason::MissingField, message).field("items"));
+                    }
+                };
+                let floor = total(*floor, "floor")?;
+                let walk_in_reserve = total(*walk_in_reserve, "walk_in_reserve")?;
+                Ok(Self::SetPolicy(scope, SetPolicy { floor, walk_in_reserve, version: *version }))
+            }
             _ => Err(Reject::new(Reason::UnknownFact, "a fact that this node does not know: update the node")),
         }
     }
@@ -154,6 +173,7 @@ impl CoordinatorFact {
                 let work = Opened { order_id, line, stock_key, quantity, ship_to };
                 work.accept(draft, id)?;
             }
+            Work::SetPolicy(scope, policy) => draft.set_policy(scope, policy),
             Work::Cancel { id, requested_total } => cancel(draft, id, requested_total)?,
             Work::Announce(announced) => super::inbound::announce(draft, *announced)?,
             Work::CloseInbound(closed) => super::inbound::closed_by_coordinator(draft, &closed)?,

@@ -284,7 +284,11 @@ impl World {
                     assert!(cell.returned >= returned_total);
                     self.model.shelves[item].promised = cell.granted - cell.returned - cell.consumed;
                 }
-                Work::RangeItem { .. } | Work::Announce(_) | Work::CloseInbound(_) | Work::ClaimInbound(_) => {}
+                Work::RangeItem { .. }
+                | Work::Announce(_)
+                | Work::CloseInbound(_)
+                | Work::ClaimInbound(_)
+                | Work::SetPolicy(..) => {}
             }
         }
     }
