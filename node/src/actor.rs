@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use actix::{Actor, Addr, Context as ActorContext, Handler, Message};
-use stockmesh_node_core::command::{Command, ReviewGrants};
+use stockmesh_node_core::command::{Command, ExpireLots, ReviewGrants};
 use stockmesh_node_core::{Answer, RequestStamp};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::FeedEntry;
-use stockmesh_types::{FeedId, Principal, PrincipalKind, Reject};
+use stockmesh_service::request::new_request_id;
+use stockmesh_types::{FeedId, OrderId, Principal, PrincipalKind, Reject};
 use tokio::sync::oneshot;
 
 use crate::tail::FeedTail;
@@ -124,6 +125,22 @@ impl NodeHandle {
             let command = Command::ReviewGrants(ReviewGrants { after });
             match self.command(principal.clone(), None, command).await? {
                 Answer::GrantsReviewed(Some(next)) => after = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes lots that are past their last day out of sellable stock.
+    ///
+    /// # Errors
+    /// As [`Self::command`].
+    pub async fn expire_lots(&self, node: &str) -> Result<(), Reject> {
+        let principal = Principal { kind: PrincipalKind::Node, id: node.to_owned() };
+        loop {
+            let movement_id = OrderId::new(&new_request_id())?;
+            let command = Command::ExpireLots(ExpireLots { movement_id });
+            match self.command(principal.clone(), None, command).await? {
+                Answer::LotsExpired(answer) if answer.more => {}
                 _ => return Ok(()),
             }
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use stockmesh_node_core::GrantPolicy;
+use stockmesh_node_core::site::SitePolicy;
 use stockmesh_service::TlsFiles;
 use stockmesh_types::{Group, MAX_QUANTITY, NodeId, PartyId, Reject};
 
@@ -64,9 +65,31 @@ pub struct NodeSettings {
     /// Units of every stock key that are kept for walk-in sales.
     #[serde(default)]
     pub walk_in_reserve: i64,
+    /// Counts that differ by more base units than this in all must be approved by somebody who did not count.
+    #[serde(default)]
+    pub count_threshold: i64,
+    /// Days between two counts of an item of class A, B and C.
+    #[serde(default = "count_days")]
+    pub count_days: [u32; 3],
+}
+
+fn count_days() -> [u32; 3] {
+    SitePolicy::default().count_days
 }
 
 impl NodeSettings {
+    /// A node with default settings.
+    #[must_use]
+    pub fn new(id: NodeId, floor: i64, walk_in_reserve: i64) -> Self {
+        Self { id, floor, walk_in_reserve, count_threshold: 0, count_days: count_days() }
+    }
+
+    /// Settings of the site.
+    #[must_use]
+    pub fn site_policy(&self) -> SitePolicy {
+        SitePolicy { count_threshold: self.count_threshold, count_days: self.count_days }
+    }
+
     /// The grant policy.
     #[must_use]
     pub fn policy(&self) -> GrantPolicy {
@@ -112,7 +135,12 @@ impl Config {
             if self.nodes[..n].iter().any(|other| other.id == node.id) {
                 return Err(SettingsError::Twice(node.id.clone()));
             }
-            for (field, value) in [("floor", node.floor), ("walk_in_reserve", node.walk_in_reserve)] {
+            let checked = [
+                ("floor", node.floor),
+                ("walk_in_reserve", node.walk_in_reserve),
+                ("count_threshold", node.count_threshold),
+            ];
+            for (field, value) in checked {
                 if !(0..=MAX_QUANTITY).contains(&value) {
                     return Err(SettingsError::Policy { node: node.id.clone(), field, value });
                 }

@@ -18,6 +18,7 @@ pub mod cli;
 
 pub mod config;
 pub mod engine;
+pub mod feed_pages;
 pub mod grpc;
 pub mod links;
 pub mod serve;

@@ -13,10 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
 use stockmesh_node_core::Identity;
-use stockmesh_proto::node::v1::node_service_server::NodeServiceServer;
 use stockmesh_service::link::{HelloInfo, LinkState, run_pull, run_push};
 use stockmesh_service::server::{ServerOptions, bind, serve, shutdown_signal};
-use stockmesh_service::{Dialer, MAX_MESSAGE_BYTES, Security};
+use stockmesh_service::{Dialer, Security};
 use stockmesh_types::{Epoch, FeedId, LogTime, NodeId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,7 +23,7 @@ use tokio::task::JoinSet;
 use crate::actor::{self, NodeHandle};
 use crate::config::{Config, NodeSettings};
 use crate::engine::{Opened, open};
-use crate::grpc::{Hosted, NodeApi, PeerLinks};
+use crate::grpc::{self, Hosted, NodeApi, PeerLinks};
 use crate::links::{NodeFeed, NodeWork};
 use crate::store::space;
 use crate::store::{Mark, MarkerFile, SledStore, Store, StoreError};
@@ -36,6 +35,8 @@ const FIRST_EPOCH: Epoch = Epoch(1);
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How long links may take to end at shutdown.
 const LINK_SHUTDOWN: Duration = Duration::from_secs(5);
+/// How often lots that are past their last day are looked for.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(15 * 60);
 /// Status of a process that a fault ended (EX_IOERR).
 const FAULT_EXIT: i32 = 74;
 
@@ -108,6 +109,7 @@ async fn host(config: Config, security: Security) -> anyhow::Result<()> {
             Vec::new()
         } else {
             started.node.review_grants(settings.id.as_str()).await?;
+            links.spawn(expire_lots(started.node.clone(), settings.id.clone(), stopping.clone()));
             start_links(&config, &settings.id, &started, &security, &stopping, &mut links).await?
         };
         stores.push(started.thread);
@@ -115,14 +117,25 @@ async fn host(config: Config, security: Security) -> anyhow::Result<()> {
     }
     let address = listener.local_addr().context("the listener has no address")?;
     tracing::info!(%address, nodes = hosted.len(), "serving");
-    let api = NodeServiceServer::new(NodeApi::new(hosted, security.clone()))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let routes = tonic::service::Routes::new(api);
+    let routes = grpc::routes(NodeApi::new(hosted, security.clone()));
     let options = ServerOptions::new(address, security);
-    serve(options, listener, routes, &["stockmesh.node.v1.NodeService"], shutdown_signal()).await?;
+    serve(options, listener, routes, grpc::SERVICES, shutdown_signal()).await?;
     shut_down(stop, links, arbiters, stores).await;
     Ok(())
+}
+
+/// Takes lots that are past their last day out of sellable stock, at the start and from then on every so often.
+async fn expire_lots(node: NodeHandle, id: NodeId, mut stopping: watch::Receiver<bool>) {
+    loop {
+        if let Err(reject) = node.expire_lots(id.as_str()).await {
+            tracing::warn!(node = %id, error = %reject, "expired lots are still sellable: it is tried again");
+        }
+        tokio::select! {
+            // An error means that the process is going down.
+            _ = stopping.changed() => return,
+            () = tokio::time::sleep(EXPIRY_PERIOD) => {}
+        }
+    }
 }
 
 /// Links first, then actors; their stores end when nobody can ask them any more.
@@ -175,11 +188,13 @@ async fn start_node(
 ) -> anyhow::Result<Started> {
     let identity = Identity { group: config.group, node: settings.id.clone(), epoch: FIRST_EPOCH };
     let (store_dir, marker_path) = paths(config, &settings.id);
-    let policy = settings.policy();
+    let (policy, site_policy) = (settings.policy(), settings.site_policy());
     let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let (mut marker, mark) = MarkerFile::open(&marker_path)?;
         let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir)?);
-        let opened = open(Arc::clone(&store), identity, policy, mark)?;
+        let mut opened = open(Arc::clone(&store), identity, policy, mark)?;
+        let (Opened::Ready(engine) | Opened::Recovering(engine, _)) = &mut opened;
+        engine.set_site_policy(site_policy);
         if let (Opened::Ready(engine), None) = (&opened, mark) {
             marker.create(Mark { epoch: FIRST_EPOCH.0, head: engine.head() })?;
         }

@@ -12,6 +12,7 @@ use crate::allocation::Allocation;
 use crate::change::{Change, CorruptValue, Document, DocumentKind};
 use crate::keys::Key;
 use crate::requests::BodyHash;
+use crate::site::{CountId, SiteChange, SiteKey};
 
 /// Reads key values. It answers for a store that is in order: a fault of the store ends the process, and a value that can't be
 /// read is told to [`Archive::damaged`], after which nothing more is written.
@@ -49,6 +50,15 @@ impl<'a> dyn Archive + 'a {
     pub fn allocation(&self, id: AllocationId) -> Option<Allocation> {
         match self.change(Key::Allocation(id))? {
             Change::Allocation(_, allocation) => Some(allocation),
+            _ => None,
+        }
+    }
+
+    /// A count that is closed, as it was answered.
+    #[must_use]
+    pub fn closed_count(&self, id: CountId) -> Option<stockmesh_proto::node::v1::Count> {
+        match self.change(Key::Site(Box::new(SiteKey::ClosedCount(id))))? {
+            Change::Site(SiteChange::ClosedCount(_, count)) => Some(count),
             _ => None,
         }
     }

@@ -254,7 +254,13 @@ impl<'a> Draft<'a> {
     }
 
     /// What changed against the present state, and what happened.
-    pub(crate) fn finish(self) -> (Vec<Change>, Vec<Fact>) {
+    pub(crate) fn finish(mut self) -> (Vec<Change>, Vec<Fact>) {
+        if self.state.site().is_counting() {
+            let held = self.site.holdings.touched().map(|held| &held.stock_key);
+            let moved: BTreeSet<StockKey> = self.cells.keys().chain(held).cloned().collect();
+            let last = self.state.position() + self.facts.len() as u64;
+            self.trace_counts(&moved, last);
+        }
         let Self {
             state,
             archive: _,

@@ -82,6 +82,18 @@ pub enum Answer {
     InboundClosed(Box<api::CloseInboundResponse>),
     /// ResolveReceiptDifference.
     DifferenceResolved(api::ResolveReceiptDifferenceResponse),
+    /// RequestCount.
+    CountRequested(Box<api::RequestCountResponse>),
+    /// StartCount.
+    CountStarted(Box<api::StartCountResponse>),
+    /// RecordCount.
+    CountRecorded(Box<api::RecordCountResponse>),
+    /// FinishCount.
+    CountFinished(Box<api::FinishCountResponse>),
+    /// ReviewCount.
+    CountReviewed(Box<api::ReviewCountResponse>),
+    /// CancelCount.
+    CountCancelled(Box<api::CancelCountResponse>),
     /// ReviewGrants: more cells follow after this one; `None`: all were looked at.
     GrantsReviewed(Option<stockmesh_types::StockKey>),
 }
@@ -109,6 +121,12 @@ impl Answer {
             Self::ExceptionResolved(message) => (34, message.encode_to_vec()),
             Self::InboundClosed(message) => (35, message.encode_to_vec()),
             Self::DifferenceResolved(message) => (36, message.encode_to_vec()),
+            Self::CountRequested(message) => (37, message.encode_to_vec()),
+            Self::CountStarted(message) => (38, message.encode_to_vec()),
+            Self::CountRecorded(message) => (39, message.encode_to_vec()),
+            Self::CountFinished(message) => (40, message.encode_to_vec()),
+            Self::CountReviewed(message) => (41, message.encode_to_vec()),
+            Self::CountCancelled(message) => (42, message.encode_to_vec()),
         };
         [&[kind], message.as_slice()].concat()
     }
@@ -134,6 +152,12 @@ impl Answer {
             34 => Self::ExceptionResolved(Message::decode(message).ok()?),
             35 => Self::InboundClosed(Box::new(Message::decode(message).ok()?)),
             36 => Self::DifferenceResolved(Message::decode(message).ok()?),
+            37 => Self::CountRequested(Box::new(Message::decode(message).ok()?)),
+            38 => Self::CountStarted(Box::new(Message::decode(message).ok()?)),
+            39 => Self::CountRecorded(Box::new(Message::decode(message).ok()?)),
+            40 => Self::CountFinished(Box::new(Message::decode(message).ok()?)),
+            41 => Self::CountReviewed(Box::new(Message::decode(message).ok()?)),
+            42 => Self::CountCancelled(Box::new(Message::decode(message).ok()?)),
             _ => return None,
         })
     }

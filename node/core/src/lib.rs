@@ -26,6 +26,7 @@ mod draft;
 pub mod effects;
 pub mod fold;
 pub mod keys;
+pub mod movements;
 pub mod policy;
 pub mod requests;
 pub mod site;

@@ -21,6 +21,7 @@ use crate::draft::Draft;
 use crate::effects::{Answer, Context, Effects};
 use crate::policy::{GrantPolicy, Policies};
 use crate::requests::{self, CAPACITY, Recall, RequestMemory};
+use crate::site::scan::lookup_code;
 use crate::site::{Site, SitePolicy};
 
 /// Who the node is.
@@ -41,6 +42,8 @@ pub struct NodeState {
     policies: Policies,
     meta: Meta,
     items: BTreeMap<ItemId, Item>,
+    /// Items and their packs by scan code, GTINs with 14 digits.
+    codes: BTreeMap<String, (ItemId, String)>,
     cells: BTreeMap<StockKey, Cell>,
     /// Those with units left to ship.
     allocations: BTreeMap<AllocationId, Allocation>,
@@ -77,6 +80,7 @@ impl NodeState {
             policies: Policies { configured: policy, ..Policies::default() },
             meta,
             items: BTreeMap::new(),
+            codes: BTreeMap::new(),
             cells: BTreeMap::new(),
             allocations: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -154,6 +158,7 @@ impl NodeState {
         match change {
             Change::Meta(meta) => self.meta = meta,
             Change::Item(id, item) => {
+                self.note_codes(&id, &item);
                 self.items.insert(id, item);
             }
             Change::Cell(key, cell) => {
@@ -249,6 +254,32 @@ impl NodeState {
     #[must_use]
     pub fn meta(&self) -> Meta {
         self.meta
+    }
+
+    /// Codes of an item as it is now; those that it had before are no more.
+    fn note_codes(&mut self, id: &ItemId, item: &Item) {
+        let codes = |item: &Item| -> Vec<(String, String)> {
+            let codes = item.attributes.iter().flat_map(|attributes| &attributes.scan_codes);
+            codes.map(|code| (lookup_code(&code.code), code.pack.clone())).collect()
+        };
+        for (code, _) in self.items.get(id).map(codes).unwrap_or_default() {
+            if self.codes.get(&code).is_some_and(|(of, _)| of == id) {
+                self.codes.remove(&code);
+            }
+        }
+        for (code, pack) in codes(item) {
+            self.codes.insert(code, (id.clone(), pack));
+        }
+    }
+
+    pub(crate) fn item_with_code(&self, code: &str) -> Option<(&ItemId, &Item, String)> {
+        let (id, pack) = self.codes.get(code)?;
+        let (id, item) = self.items.get_key_value(id)?;
+        Some((id, item, pack.clone()))
+    }
+
+    pub(crate) fn ranged_item(&self, name: &str) -> Option<(&ItemId, &Item)> {
+        self.items.get_key_value(name)
     }
 
     /// A ranged item.

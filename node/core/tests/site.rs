@@ -5,12 +5,13 @@ mod common;
 use common::*;
 use stockmesh_node_core::command::*;
 use stockmesh_node_core::site::units::Bin;
-use stockmesh_node_core::site::{Asked, Condition, ExceptionId, Issued, Label, UnitGroup};
+use stockmesh_node_core::site::{Asked, Condition, CountId, ExceptionId, Issued, Label, UnitGroup};
 use stockmesh_node_core::{Answer, GrantPolicy, Item};
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::feed::v1 as feed;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{AdjustReason, MoveReason, ReceiptDecision, ReceiptKind};
+use stockmesh_proto::node::v1::CountDecision;
 use stockmesh_types::{BusinessDate, Currency, LogTime, Money, Quantity, Reason};
 
 const SELLABLE: ReceivedCondition = ReceivedCondition::Sellable;
@@ -393,4 +394,161 @@ fn what_is_missing_at_the_close_is_an_exception_and_what_comes_later_is_held() {
     let line = &page.entries[0].lines[0];
     assert_eq!((line.expected, line.received, line.held, page.entries[0].closed), (20, 4, 1, true));
     assert!(node.reloaded() == node.state);
+}
+
+fn request_count(node: &mut TestNode, keys: &[&str], bins: &[&str]) -> CountId {
+    let command = Command::RequestCount(RequestCount {
+        stock_keys: keys.iter().map(|item| key(item)).collect(),
+        bins: bins.iter().map(|bin| label(bin)).collect(),
+        zone: Label::none(),
+        blind: true,
+        reference: "cycle".into(),
+    });
+    let Answer::CountRequested(answer) = node.ask(command).unwrap() else { panic!("no count") };
+    answer.count.unwrap().count_id.parse().unwrap()
+}
+
+fn figure(line: u32, counted: Quantity) -> CountFigure {
+    let counted = (counted > 0).then(|| Asked::base(counted));
+    CountFigure { line: Ok(line), counted, position_seq: None, serials: Vec::new() }
+}
+
+fn record(count: CountId, figures: Vec<CountFigure>) -> Command {
+    Command::RecordCount(RecordCount { count, figures })
+}
+
+fn review(count: CountId, decision: CountDecision, lines: &[u32]) -> Command {
+    Command::ReviewCount(ReviewCount { count, decision, lines: lines.to_vec(), note: String::new() })
+}
+
+fn by(node: &mut TestNode, who: &str, command: Command) -> Result<Answer, Reason> {
+    node.principal = stockmesh_types::Principal { kind: stockmesh_types::PrincipalKind::User, id: who.into() };
+    node.ask(command).map_err(|reject| reject.reason)
+}
+
+#[test]
+fn a_count_is_held_against_the_record_as_of_when_the_shelf_was_seen() {
+    let mut node = stocked();
+    let count = request_count(&mut node, &["A"], &[]);
+    node.ask(Command::StartCount(StartCount { count })).unwrap();
+    // Somebody sees 23 of the 24 at the shelf; before it is entered, five are sold and ten arrive.
+    let seen_at = node.state.position();
+    node.open(7, "A", 5).unwrap();
+    node.ask(ship("s-1", &[(7, 5)])).unwrap();
+    node.ask(goods("r-2", "A", 10, SELLABLE, Vec::new())).unwrap();
+    assert_eq!(node.cell("A").on_hand, 29);
+    let late = CountFigure { position_seq: Some(seen_at), ..figure(1, 23) };
+    let Ok(Answer::CountRecorded(answer)) = node.ask(record(count, vec![late])) else { panic!("not recorded") };
+    let line = &answer.count.unwrap().lines[0];
+    assert_eq!((line.expected, line.variance, line.counted), (0, 0, 23), "a blind count does not tell");
+    assert!(node.reloaded() == node.state);
+    by(&mut node, "ann", Command::FinishCount(FinishCount { count })).unwrap();
+    let Ok(Answer::CountReviewed(answer)) = by(&mut node, "bob", review(count, CountDecision::Approve, &[])) else {
+        panic!("not approved")
+    };
+    let line = &answer.count.unwrap().lines[0];
+    assert_eq!((line.expected, line.variance, line.position_seq), (24, -1, seen_at));
+    assert_eq!((node.cell("A").on_hand, node.cell("A").adjusted_total), (28, -1));
+    assert_eq!(node.cell("A").last_counted_ms, node.now);
+    assert!(node.state.site().count(count).is_none(), "a closed count is not kept in memory");
+    assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true));
+    let due = node.state.due_counts(None, 9, LogTime(node.now));
+    assert!(due.entries.iter().all(|due| due.stock_key.as_ref().unwrap().item != "A"), "just counted");
+    let later = node.state.due_counts(None, 9, LogTime(node.now + 180 * 86_400_000));
+    assert!(later.entries.iter().any(|due| due.stock_key.as_ref().unwrap().item == "A"));
+}
+
+#[test]
+fn which_reject_wins_in_counts() {
+    let setup = || {
+        let mut node = stocked();
+        let count = request_count(&mut node, &["A", "S"], &[]);
+        node.ask(Command::StartCount(StartCount { count })).unwrap();
+        (node, count)
+    };
+    let (_, count) = setup();
+    let unknown = CountId(Issued { epoch: 1, n: 99 });
+    let extra = |item: &str, bin: &str| CountFigure {
+        line: Err(CountedLine { stock_key: key(item), bin: label(bin), lot: Label::none() }),
+        ..figure(0, 1)
+    };
+    let at = |position| CountFigure { position_seq: Some(position), ..figure(1, 1) };
+    let request = |item: &str| {
+        let (bins, zone, reference) = (Vec::new(), Label::none(), String::new());
+        Command::RequestCount(RequestCount { stock_keys: vec![key(item)], bins, zone, blind: true, reference })
+    };
+    let cases: Vec<(&str, Command, Option<Reason>)> = vec![
+        ("figure", record(count, vec![figure(1, 24)]), None),
+        ("unknown count", record(unknown, vec![figure(1, 24)]), Some(Reason::UnknownCount)),
+        ("unknown line", record(count, vec![figure(9, 24)]), Some(Reason::InvalidValue)),
+        ("started already", Command::StartCount(StartCount { count }), Some(Reason::CountState)),
+        ("not in review", review(count, CountDecision::Approve, &[]), Some(Reason::CountState)),
+        ("lines without figures", Command::FinishCount(FinishCount { count }), Some(Reason::CountIncomplete)),
+        ("as expected needs no serial numbers", record(count, vec![figure(2, 3)]), None),
+        ("another number of units needs them", record(count, vec![figure(2, 2)]), Some(Reason::SerialsRequired)),
+        (
+            "serials of what has none",
+            record(count, vec![CountFigure { serials: vec![label("x")], ..figure(1, 1) }]),
+            Some(Reason::NotTracked),
+        ),
+        ("from before it began", record(count, vec![at(1)]), Some(Reason::PositionTooOld)),
+        ("from the future", record(count, vec![at(9_999)]), Some(Reason::InvalidValue)),
+        ("counted by another line", record(count, vec![extra("A", "A-1")]), Some(Reason::AlreadyInCount)),
+        ("found where nobody expected it", record(count, vec![extra("L", "A-2")]), None),
+        ("in a bin that is none", record(count, vec![extra("L", "B-9")]), Some(Reason::UnknownBin)),
+        ("unknown item", record(count, vec![extra("Z", "")]), Some(Reason::UnknownItem)),
+        ("counted already", request("A"), Some(Reason::AlreadyInCount)),
+        ("another item", request("L"), None),
+        ("an item that is none", request("Z"), Some(Reason::UnknownItem)),
+        ("cancel", Command::CancelCount(CancelCount { count, note: String::new() }), None),
+    ];
+    for (name, command, expected) in cases {
+        let (mut node, _) = setup();
+        assert_eq!(node.reason(command), expected, "{name}");
+        assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true), "{name}");
+    }
+}
+
+#[test]
+fn who_counted_does_not_approve_and_lines_are_counted_again() {
+    let mut node = stocked();
+    let count = request_count(&mut node, &[], &["A-1", "A-2"]);
+    node.ask(Command::StartCount(StartCount { count })).unwrap();
+    // Lines: A in A-1 (6), A in A-2 (4), L-1 in A-1 (5).
+    by(&mut node, "ann", record(count, vec![figure(1, 6), figure(2, 1), figure(3, 7)])).unwrap();
+    by(&mut node, "ann", Command::FinishCount(FinishCount { count })).unwrap();
+    let open = node.state.site().list_exceptions(None, 9, None);
+    assert_eq!(open.entries[0].raised.as_ref().unwrap().quantity, 5);
+    assert_eq!(by(&mut node, "ann", review(count, CountDecision::Approve, &[])).err(), Some(Reason::ReviewerCounted));
+    assert_eq!(by(&mut node, "bob", review(count, CountDecision::Recount, &[9])).err(), Some(Reason::InvalidValue));
+    by(&mut node, "bob", review(count, CountDecision::Recount, &[])).unwrap();
+    assert!(node.state.site().list_exceptions(None, 9, None).entries.is_empty());
+    assert_eq!(by(&mut node, "cid", record(count, vec![figure(1, 6)])).err(), Some(Reason::CountState));
+    by(&mut node, "cid", record(count, vec![figure(2, 4), figure(3, 6)])).unwrap();
+    by(&mut node, "cid", Command::FinishCount(FinishCount { count })).unwrap();
+    assert_eq!(by(&mut node, "cid", review(count, CountDecision::Approve, &[])).err(), Some(Reason::ReviewerCounted));
+    by(&mut node, "bob", review(count, CountDecision::Approve, &[])).unwrap();
+    assert_eq!(holdings(&node, "L"), ["sellable L-1 A-1 6", "sellable L-2  7"]);
+    assert_eq!((node.cell("A").on_hand, node.cell("L").on_hand), (24, 13));
+    assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true));
+}
+
+#[test]
+fn serial_numbers_that_were_not_seen_leave_and_those_that_were_come() {
+    let mut node = stocked();
+    let count = request_count(&mut node, &["S"], &[]);
+    node.ask(Command::StartCount(StartCount { count })).unwrap();
+    let seen = ["s1", "s8", "s9"].map(label).to_vec();
+    node.ask(record(count, vec![CountFigure { serials: seen, ..figure(1, 3) }])).unwrap();
+    // s3 leaves before the count is approved.
+    let off = MoveStock {
+        units: vec![serials("", "", &["s3"])],
+        ..moving("S", Asked::base(1), Condition::Sellable, None, MoveReason::WriteOff)
+    };
+    node.ask(Command::MoveStock(off)).unwrap();
+    node.ask(Command::FinishCount(FinishCount { count })).unwrap();
+    let page = node.state.site().list_serials(&key("S").item, None, 9, None);
+    let left: Vec<_> = page.entries.iter().map(|unit| unit.serial.as_str()).collect();
+    assert_eq!((left, node.cell("S").on_hand), (vec!["s1", "s8", "s9"], 3));
+    assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true));
 }

@@ -83,7 +83,9 @@ The file, with what may be left out after #:
   [[nodes]]                                # one table for each node that the process hosts
   id = \"dc-1\"
   floor = 0                                # units of every stock key that stay on display
-  walk_in_reserve = 0                      # and that are kept for walk-in sales; the rest is granted to the coordinator";
+  walk_in_reserve = 0                      # and that are kept for walk-in sales; the rest is granted to the coordinator
+  count_threshold = 0                      # counts that differ by more units must be approved by somebody else
+  count_days = [30, 90, 180]               # days between counts of items of class A, B, C";
 
 #[derive(Debug, clap::Args)]
 struct ServeArgs {
@@ -163,7 +165,7 @@ impl ServeArgs {
             settings.finance = finance;
         }
         if !nodes.is_empty() {
-            settings.nodes = nodes.into_iter().map(|id| NodeSettings { id, floor, walk_in_reserve }).collect();
+            settings.nodes = nodes.into_iter().map(|id| NodeSettings::new(id, floor, walk_in_reserve)).collect();
         }
         settings.check().map_err(|error| Failure::Usage(error.to_string()))?;
         Ok(settings)

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use prost::Message;
 use stockmesh_node_core::command::{Command, CoordinatorFact, Work};
+use stockmesh_node_core::site::SitePolicy;
 use stockmesh_node_core::{Answer, Archive, Context, Key, NodeState, change};
 use stockmesh_proto::entry::{ChainError, Head};
 use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
@@ -107,6 +108,11 @@ impl Engine {
             retention,
             pin: Arc::new(()),
         }
+    }
+
+    /// Takes settings of the site over.
+    pub fn set_site_policy(&mut self, policy: SitePolicy) {
+        self.state.set_site_policy(policy);
     }
 
     /// The state, ahead of the store by the open group.

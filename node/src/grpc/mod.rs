@@ -4,7 +4,10 @@
 //!
 //! Must not know: stock. Requests become commands in [`parse`], answers come from the actor.
 
+mod inbound;
 pub mod parse;
+pub mod parse_stock;
+mod stock;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,13 +17,18 @@ use sha2::{Digest, Sha256};
 use stockmesh_node_core::command::Command;
 use stockmesh_node_core::views::TaskFilter;
 use stockmesh_node_core::{Answer, BodyHash, RequestStamp};
-use stockmesh_proto::node::v1::node_service_server::NodeService;
+use stockmesh_proto::node::v1::count_service_server::CountServiceServer;
+use stockmesh_proto::node::v1::exception_service_server::ExceptionServiceServer;
+use stockmesh_proto::node::v1::inbound_service_server::InboundServiceServer;
+use stockmesh_proto::node::v1::node_service_server::{NodeService, NodeServiceServer};
+use stockmesh_proto::node::v1::stock_service_server::StockServiceServer;
 use stockmesh_proto::node::v1::*;
 use stockmesh_service::link::LinkState;
 use stockmesh_service::page::{decode_token, encode_token, page_size};
 use stockmesh_service::status::{internal, to_status};
-use stockmesh_service::{Caller, Security};
+use stockmesh_service::{Caller, MAX_MESSAGE_BYTES, Security};
 use stockmesh_types::{ItemId, NodeId, OrderId, Principal, PrincipalKind, Reason, Reject, RequestId, StockKey};
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::actor::NodeHandle;
@@ -85,6 +93,19 @@ changes! {
     AdjustStockRequest => parse::adjust,
     ReceiveReturnRequest => parse::receive_return,
     InspectReturnRequest => parse::inspect_return,
+    MoveStockRequest => parse_stock::move_stock,
+    PutAwayStockRequest => parse_stock::put_away,
+    SetBinsRequest => parse_stock::set_bins,
+    ExpireLotsRequest => parse_stock::expire_lots,
+    ResolveExceptionRequest => parse_stock::resolve_exception,
+    CloseInboundRequest => parse_stock::close_inbound,
+    ResolveReceiptDifferenceRequest => parse_stock::resolve_difference,
+    RequestCountRequest => parse_stock::request_count,
+    StartCountRequest => parse_stock::start_count,
+    RecordCountRequest => parse_stock::record_count,
+    FinishCountRequest => parse_stock::finish_count,
+    ReviewCountRequest => parse_stock::review_count,
+    CancelCountRequest => parse_stock::cancel_count,
 }
 
 fn stamp<R: Change>(request: &R, id: RequestId) -> RequestStamp {
@@ -95,6 +116,33 @@ fn stamp<R: Change>(request: &R, id: RequestId) -> RequestStamp {
     let mut body = [0; 16];
     body.copy_from_slice(&hash[..16]);
     RequestStamp { id, body: BodyHash(body) }
+}
+
+/// Names of the services, for health checks.
+pub const SERVICES: &[&str] = &[
+    "stockmesh.node.v1.NodeService",
+    "stockmesh.node.v1.StockService",
+    "stockmesh.node.v1.InboundService",
+    "stockmesh.node.v1.CountService",
+    "stockmesh.node.v1.ExceptionService",
+];
+
+/// Everything that a process answers.
+#[must_use]
+pub fn routes(api: NodeApi) -> Routes {
+    let api = Arc::new(api);
+    macro_rules! limited {
+        ($server:ident) => {
+            $server::from_arc(Arc::clone(&api))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .max_encoding_message_size(MAX_MESSAGE_BYTES)
+        };
+    }
+    Routes::new(limited!(NodeServiceServer))
+        .add_service(limited!(StockServiceServer))
+        .add_service(limited!(InboundServiceServer))
+        .add_service(limited!(CountServiceServer))
+        .add_service(limited!(ExceptionServiceServer))
 }
 
 impl NodeApi {
@@ -143,6 +191,23 @@ macro_rules! change_method {
             other => Err(internal(&format!("an answer of another kind: {other:?}"))),
         }
     };
+}
+
+/// The same for an answer that is kept in a box.
+macro_rules! boxed_change_method {
+    ($self:ident, $request:ident, $answer:ident) => {
+        match $self.change(&$request).await? {
+            Answer::$answer(response) => Ok(Response::new(*response)),
+            other => Err(internal(&format!("an answer of another kind: {other:?}"))),
+        }
+    };
+}
+
+use {boxed_change_method, change_method};
+
+/// A field that may be left out.
+fn optional<T>(text: &str, read: impl FnOnce(&str) -> Result<T, Reject>) -> Result<Option<T>, Reject> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
 #[tonic::async_trait]

@@ -31,7 +31,7 @@ fn optional_id(text: &str, field: &str) -> Result<Option<OrderId>, Reject> {
     OrderId::new(text).map(Some).map_err(|reject| reject.field(field))
 }
 
-fn lines<T, U>(given: &[T], parse: impl Fn(&T, &str) -> Result<U, Reject>) -> Result<Vec<U>, Reject> {
+pub(super) fn lines<T, U>(given: &[T], parse: impl Fn(&T, &str) -> Result<U, Reject>) -> Result<Vec<U>, Reject> {
     if given.is_empty() {
         return Err(Reject::new(Reason::MissingField, "lines is empty: give one line or more").field("lines"));
     }
@@ -42,7 +42,7 @@ fn lines<T, U>(given: &[T], parse: impl Fn(&T, &str) -> Result<U, Reject>) -> Re
     given.iter().enumerate().map(|(n, line)| parse(line, &format!("lines[{n}]"))).collect()
 }
 
-fn text(given: &str, field: &str) -> Result<String, Reject> {
+pub(super) fn text(given: &str, field: &str) -> Result<String, Reject> {
     if given.len() > MAX_TEXT {
         let message = format!("{field} has {} bytes, at most {MAX_TEXT}", given.len());
         return Err(Reject::new(Reason::TextTooLong, message).field(field));

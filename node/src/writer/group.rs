@@ -19,6 +19,8 @@ use crate::engine::{Engine, RecoveryReason};
 pub struct View<'a> {
     /// State.
     pub state: &'a NodeState,
+    /// The node's clock.
+    pub now: LogTime,
     /// What is not in memory.
     pub archive: &'a dyn Archive,
     /// The engine that has it all.
@@ -122,7 +124,7 @@ impl Forming {
             Question::Read(look) => {
                 let archive = engine.archive();
                 let (state, head) = (engine.state(), engine.head());
-                let answer = look(Ok(&View { state, archive: &archive, engine, head, recovering: reason }));
+                let answer = look(Ok(&View { state, now: self.now, archive: &archive, engine, head, recovering: reason }));
                 if let Some(fault) = archive.fault() {
                     engine.failed(fault);
                 }

@@ -6,6 +6,7 @@
 
 mod adjust;
 mod bins;
+mod counts;
 mod decline;
 mod exceptions;
 mod expire;
@@ -25,6 +26,10 @@ use stockmesh_types::Reject;
 
 pub use adjust::AdjustStock;
 pub use bins::{MAX_BINS, SetBins};
+pub use counts::{
+    CancelCount, CountFigure, CountedLine, FinishCount, MAX_COUNT_LINES, RecordCount, RequestCount, ReviewCount,
+    StartCount,
+};
 pub use decline::DeclineAllocation;
 pub use exceptions::ResolveException;
 pub use expire::ExpireLots;
@@ -74,6 +79,18 @@ pub enum Command {
     ExpireLots(ExpireLots),
     /// Closes an exception.
     ResolveException(ResolveException),
+    /// Asks for a count.
+    RequestCount(RequestCount),
+    /// Begins a count.
+    StartCount(StartCount),
+    /// Enters figures of a count.
+    RecordCount(RecordCount),
+    /// Says that every line of a count has a figure.
+    FinishCount(FinishCount),
+    /// Decides about a count in review.
+    ReviewCount(ReviewCount),
+    /// Gives a count up.
+    CancelCount(CancelCount),
     /// Says that no more comes of an expected receipt.
     CloseInbound(CloseInbound),
     /// Decides about units that are held in receiving.
@@ -101,6 +118,12 @@ impl Command {
             Self::SetBins(command) => command.execute(draft),
             Self::ExpireLots(command) => command.execute(context, draft),
             Self::ResolveException(command) => command.execute(draft),
+            Self::RequestCount(command) => command.execute(context, draft),
+            Self::StartCount(command) => command.execute(draft),
+            Self::RecordCount(command) => command.execute(context, draft),
+            Self::FinishCount(command) => command.execute(draft),
+            Self::ReviewCount(command) => command.execute(context, draft),
+            Self::CancelCount(command) => command.execute(draft),
             Self::CloseInbound(command) => command.execute(context, draft),
             Self::ResolveReceiptDifference(command) => command.execute(draft),
             Self::FollowCoordinator(command) => command.execute(draft),

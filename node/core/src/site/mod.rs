@@ -17,6 +17,7 @@
 
 pub mod change;
 pub mod condition;
+pub(crate) mod count_views;
 mod overlay;
 pub mod packs;
 pub(crate) mod raise;
@@ -256,6 +257,19 @@ impl Site {
     /// Lots whose last day is before `date`, the earliest first.
     pub(crate) fn expired_before(&self, date: BusinessDate) -> impl Iterator<Item = &(BusinessDate, StockKey, Label)> {
         self.expiring.iter().take_while(move |(expiry, ..)| *expiry < date)
+    }
+
+    /// A count is open.
+    pub(crate) fn is_counting(&self) -> bool {
+        !self.counting.is_empty()
+    }
+
+    pub(crate) fn lines_counting(&self, key: &StockKey) -> impl Iterator<Item = &(CountId, u32)> {
+        self.counting.get(key).into_iter().flatten()
+    }
+
+    pub(crate) fn bins_of_zone(&self, zone: &Label) -> impl Iterator<Item = &Label> {
+        self.bins.iter().filter(move |(_, bin)| bin.zone == *zone).map(|(name, _)| name)
     }
 
     pub(crate) fn in_bin(&self, bin: &Label) -> impl Iterator<Item = &HoldingKey> {

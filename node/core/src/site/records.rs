@@ -126,6 +126,9 @@ pub struct Count {
     /// Who asked for it.
     #[prost(message, optional, tag = "7")]
     pub requested_by: Option<common::Principal>,
+    /// The exception that has it reviewed; empty: none.
+    #[prost(string, tag = "8")]
+    pub exception_id: String,
 }
 
 /// A line of a count that is open.
@@ -175,9 +178,12 @@ pub struct Figure {
     /// As entered.
     #[prost(message, optional, tag = "4")]
     pub entered: Option<common::EnteredQuantity>,
-    /// Serial numbers seen.
+    /// Serial numbers on record that were not seen.
     #[prost(string, repeated, tag = "5")]
-    pub serials: Vec<String>,
+    pub missing: Vec<String>,
+    /// Serial numbers seen that were not on record.
+    #[prost(string, repeated, tag = "6")]
+    pub extra: Vec<String>,
 }
 
 /// The record as of an entry of the feed.

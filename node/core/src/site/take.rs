@@ -252,6 +252,18 @@ impl Draft<'_> {
         groups.collect()
     }
 
+    /// Serial numbers on record for a stock key in a condition; an empty bin or lot means any.
+    pub(crate) fn serials_at(&self, key: &StockKey, condition: Condition, bin: &Label, lot: &Label) -> Vec<Label> {
+        let here = |unit: &Serial| {
+            unit.stock_key == *key
+                && unit.condition == condition
+                && (bin.is_none() || unit.bin == *bin)
+                && (lot.is_none() || unit.lot == *lot)
+        };
+        let found = self.serials_of(&key.item).into_iter().filter(|(_, unit)| here(unit));
+        found.map(|(serial, _)| serial).collect()
+    }
+
     fn serials_of(&self, item: &ItemId) -> Vec<(Label, Serial)> {
         let from = (item.clone(), Label::none());
         let found = self.site.serials.range(Bound::Included(&from), |(of, _)| of == item);

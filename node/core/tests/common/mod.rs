@@ -26,6 +26,7 @@ pub struct TestNode {
     pub stored: BTreeMap<Vec<u8>, Vec<u8>>,
     pub entries: Vec<EntryBody>,
     pub now: i64,
+    pub principal: Principal,
     pub requests: u64,
 }
 
@@ -74,6 +75,7 @@ impl TestNode {
             stored: BTreeMap::new(),
             entries: Vec::new(),
             now: NOON,
+            principal: Principal::insecure(),
             requests: 0,
         }
     }
@@ -88,7 +90,7 @@ impl TestNode {
 
     pub fn context(&self, request: Option<RequestStamp>) -> Context {
         let now = LogTime(self.now);
-        Context { now, business_date: now.date(), principal: Principal::insecure(), request }
+        Context { now, business_date: now.date(), principal: self.principal.clone(), request }
     }
 
     /// Handles a command and keeps what it wrote. On a reject nothing may have changed.
