@@ -124,7 +124,8 @@ impl Forming {
             Question::Read(look) => {
                 let archive = engine.archive();
                 let (state, head) = (engine.state(), engine.head());
-                let answer = look(Ok(&View { state, now: self.now, archive: &archive, engine, head, recovering: reason }));
+                let answer =
+                    look(Ok(&View { state, now: self.now, archive: &archive, engine, head, recovering: reason }));
                 if let Some(fault) = archive.fault() {
                     engine.failed(fault);
                 }
