@@ -89,7 +89,9 @@ fn cores_use_no_clock_randomness_or_hash_map() {
     let mut wrong = Vec::new();
     for path in rust_files().iter().filter(|path| CORES.iter().any(|core| path.starts_with(&format!("{core}/src/")))) {
         for (number, line) in read(path).lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
-            for (word, instead) in banned.iter().filter(|(word, _)| line.contains(word)) {
+            // Tests of a core may read the files that they hold it against.
+            let of_a_test = |word: &str| word == "std::fs" && path.contains("/src/tests/");
+            for (word, instead) in banned.iter().filter(|(word, _)| line.contains(word) && !of_a_test(word)) {
                 wrong.push(format!("{path}:{}: {word}: {instead}", number + 1));
             }
         }

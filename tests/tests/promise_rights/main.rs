@@ -85,7 +85,7 @@ fn the_protocol_holds_in_every_state() {
 }
 
 #[test]
-#[ignore = "minutes: see the head of this file"]
+#[ignore = "a longer search: see the head of this file"]
 fn the_protocol_holds_in_every_state_of_larger_configurations() {
     hold(large());
 }
