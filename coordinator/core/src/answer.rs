@@ -90,9 +90,7 @@ pub enum Answer {
     },
     /// A step of a node's retirement was taken.
     NodeRetirement {
-        /// How far it is.
-        retirement: api::Retirement,
-        /// The node, as it stands now.
+        /// The node, as it stands now; [`crate::State::retirement`] says how far it is.
         node: api::Node,
     },
     /// Grant policies are in force.

@@ -18,6 +18,7 @@ mod policy;
 mod raft;
 mod recovery;
 mod replica;
+mod restore;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -31,6 +32,7 @@ use stockmesh_proto::coordinator::v1::availability_stream_service_server::{self,
 use stockmesh_proto::coordinator::v1::catalog_service_server::{self, CatalogServiceServer};
 use stockmesh_proto::coordinator::v1::cluster_service_server::{self, ClusterServiceServer};
 use stockmesh_proto::coordinator::v1::grant_policy_service_server::{self, GrantPolicyServiceServer};
+use stockmesh_proto::coordinator::v1::group_restore_service_server::{self, GroupRestoreServiceServer};
 use stockmesh_proto::coordinator::v1::member_service_server::{self, MemberServiceServer};
 use stockmesh_proto::coordinator::v1::network_service_server::{self, NetworkServiceServer};
 use stockmesh_proto::coordinator::v1::node_recovery_service_server::{self, NodeRecoveryServiceServer};
@@ -272,6 +274,7 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         .add_service(limited!(MemberServiceServer, members::MemberHandlers(context.clone())))
         .add_service(limited!(ReplicaServiceServer, replica::Replicas(context.clone())))
         .add_service(limited!(GrantPolicyServiceServer, policy::GrantPolicies(context.clone())))
+        .add_service(limited!(GroupRestoreServiceServer, restore::GroupRestores(context.clone())))
         .add_service(limited!(NodeRecoveryServiceServer, recovery::Recoveries(context.clone())))
         .add_service(limited!(NodeRetirementServiceServer, recovery::Retirements(context.clone())))
         .add_service(limited!(FeedServiceServer, feeds::Feeds(context.clone())))
@@ -289,6 +292,7 @@ pub fn routes(context: &Arc<Context>) -> (Routes, Vec<&'static str>) {
         availability_stream_service_server::SERVICE_NAME,
         cluster_service_server::SERVICE_NAME,
         grant_policy_service_server::SERVICE_NAME,
+        group_restore_service_server::SERVICE_NAME,
         node_recovery_service_server::SERVICE_NAME,
         node_retirement_service_server::SERVICE_NAME,
         feed_service_server::SERVICE_NAME,

@@ -133,12 +133,7 @@ struct Step<'a> {
 }
 
 impl Retirements {
-    async fn take<M: prost::Message>(
-        &self,
-        asked: &Asked,
-        message: &M,
-        step: Step<'_>,
-    ) -> Result<(Retirement, Node), Status> {
+    async fn take<M: prost::Message>(&self, asked: &Asked, message: &M, step: Step<'_>) -> Result<Node, Status> {
         let Step { request_id, node, person: named, reason, step } = step;
         RequestId::new(request_id).map_err(|reject| to_status(&reject.field("request_id")))?;
         let node = check_node(node)?.to_string();
@@ -146,9 +141,17 @@ impl Retirements {
             RetireNode { node, person: person(&asked.principal, named)?, step: step.into(), reason: reason.to_owned() };
         let kind = command::Kind::RetireNode(retire);
         match self.submit(command_of(asked, request_id, message, kind)).await? {
-            Answer::NodeRetirement { retirement, node } => Ok((retirement, node)),
+            Answer::NodeRetirement { node } => Ok(node),
             other => Err(other_answer(&other)),
         }
+    }
+
+    /// How far it is, worked out apart from the state that goes on.
+    async fn status_of(&self, node: &str) -> Result<Retirement, Status> {
+        let node = check_node(node)?;
+        let snapshot = self.handle.state().read().snapshot();
+        let retirement = tokio::task::spawn_blocking(move || snapshot.state().retirement(&node)).await;
+        retirement.map_err(|error| Status::internal(error.to_string()))?.map_err(|reject| to_status(&reject))
     }
 }
 
@@ -169,8 +172,8 @@ impl NodeRetirementService for Retirements {
         }
         let ProposeRetirementRequest { request_id, node, reason, person } = &message;
         let step = Step { request_id, node, person, reason, step: RetirementStep::Propose };
-        let (retirement, _) = self.take(&asked, &message, step).await?;
-        Ok(Response::new(ProposeRetirementResponse { retirement: Some(retirement) }))
+        self.take(&asked, &message, step).await?;
+        Ok(Response::new(ProposeRetirementResponse { retirement: Some(self.status_of(node).await?) }))
     }
 
     async fn approve_retirement(
@@ -188,8 +191,8 @@ impl NodeRetirementService for Retirements {
         }
         let ApproveRetirementRequest { request_id, node, person } = &message;
         let step = Step { request_id, node, person, reason: "", step: RetirementStep::Approve };
-        let (retirement, _) = self.take(&asked, &message, step).await?;
-        Ok(Response::new(ApproveRetirementResponse { retirement: Some(retirement) }))
+        self.take(&asked, &message, step).await?;
+        Ok(Response::new(ApproveRetirementResponse { retirement: Some(self.status_of(node).await?) }))
     }
 
     async fn accept_duplicates(
@@ -207,8 +210,8 @@ impl NodeRetirementService for Retirements {
         }
         let AcceptDuplicatesRequest { request_id, node, person } = &message;
         let step = Step { request_id, node, person, reason: "", step: RetirementStep::AcceptDuplicates };
-        let (retirement, _) = self.take(&asked, &message, step).await?;
-        Ok(Response::new(AcceptDuplicatesResponse { retirement: Some(retirement) }))
+        self.take(&asked, &message, step).await?;
+        Ok(Response::new(AcceptDuplicatesResponse { retirement: Some(self.status_of(node).await?) }))
     }
 
     async fn reinstate_node(
@@ -226,7 +229,7 @@ impl NodeRetirementService for Retirements {
         }
         let ReinstateNodeRequest { request_id, node, person } = &message;
         let step = Step { request_id, node, person, reason: "", step: RetirementStep::Reinstate };
-        let (_, node) = self.take(&asked, &message, step).await?;
+        let node = self.take(&asked, &message, step).await?;
         Ok(Response::new(ReinstateNodeResponse { standing: node.standing }))
     }
 
@@ -235,9 +238,8 @@ impl NodeRetirementService for Retirements {
         request: Request<GetRetirementRequest>,
     ) -> Result<Response<GetRetirementResponse>, Status> {
         self.asked(&request, READERS)?;
-        let node = check_node(&request.into_inner().node)?;
+        let node = request.into_inner().node;
         self.linearize().await?;
-        let retirement = self.handle.state().read().retirement(&node).map_err(|reject| to_status(&reject))?;
-        Ok(Response::new(GetRetirementResponse { retirement: Some(retirement) }))
+        Ok(Response::new(GetRetirementResponse { retirement: Some(self.status_of(&node).await?) }))
     }
 }

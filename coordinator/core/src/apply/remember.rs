@@ -115,10 +115,9 @@ impl Tx<'_> {
                 requested: *requested,
             },
             RememberedOutcome::PoliciesSet { version } => Answer::PoliciesSet { version: *version },
-            RememberedOutcome::NodeRetirement { node } => Answer::NodeRetirement {
-                retirement: self.state.retirement_message(*node),
-                node: self.state.node_message(&self.state.nodes[*node]),
-            },
+            RememberedOutcome::NodeRetirement { node } => {
+                Answer::NodeRetirement { node: self.state.node_message(&self.state.nodes[*node]) }
+            }
             RememberedOutcome::RightsRecalled { key, node } => {
                 let cell = self.state.cell(*key, *node).copied().unwrap_or(crate::records::Cell::EMPTY);
                 Answer::RightsRecalled { cell: self.state.cell_message(&self.state.keys[*key].key, *node, &cell) }

@@ -84,10 +84,7 @@ impl Tx<'_> {
         let last = position(required(r#final, "final")?, "final")?;
         let lost_to = lost_to.as_ref().map(|to| position(to, "lost_to")).transpose()?;
         let lost_from = seal(last, cursor, lost_to)?;
-        if self.state.recovery.nodes.get(&node).is_some_and(|rights| rights.recoveries.len() >= MAX_RECOVERIES) {
-            let message = format!("node {name} was recovered {MAX_RECOVERIES} times: register it under a new name");
-            return Err(Reject::new(Reason::TooManyRecoveries, message).field("node").into());
-        }
+        self.check_recoveries(node)?;
         self.begin_epoch(node, id, lost_from, Standing::Recovering);
         let epoch = self.state.nodes[node].epoch;
         if lost_from > 0 {
@@ -99,6 +96,16 @@ impl Tx<'_> {
             });
         }
         Ok(Answer::NodeEpochOpened { node: name, epoch, recovery_id: uuid_text(&id) })
+    }
+
+    /// Every epoch that was opened is remembered: there is room for one more.
+    pub(super) fn check_recoveries(&self, node: u32) -> Result<(), Reject> {
+        if self.state.recovery.nodes.get(&node).is_none_or(|rights| rights.recoveries.len() < MAX_RECOVERIES) {
+            return Ok(());
+        }
+        let name = &self.state.nodes[node].id;
+        let message = format!("node {name} was recovered {MAX_RECOVERIES} times: register it under a new name");
+        Err(Reject::new(Reason::TooManyRecoveries, message).field("node"))
     }
 
     /// Ends the present epoch of a node at the cursor, and begins the next one: fenced, every cell of it of an earlier

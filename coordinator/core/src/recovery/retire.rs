@@ -80,6 +80,7 @@ impl Tx<'_> {
             return Err(Reject::new(Reason::NotProposed, message).field("node"));
         };
         two_people(&proposed.proposed_by, person)?;
+        self.check_recoveries(node)?;
         // No recovery of the node's own began this epoch: no Welcome can be asked for it.
         self.begin_epoch(node, [0; 16], 0, Standing::Lost);
         let retirement = Retirement { approved_by: person.to_owned(), ..proposed.clone() };
@@ -169,6 +170,9 @@ impl Tx<'_> {
         self.release_holds(key, node, Quantity::MAX)?;
         // The node is gone: `change_cell` gives back what is free.
         let cell = self.change_cell(key, node, |_| {})?;
+        if cell.held > 0 {
+            return Ok((left, false));
+        }
         let (mut used, mut next, mut asked) = (1, cell.last_open, 0);
         let mut touched = Vec::new();
         while next != NONE && used < left.max(2) {
@@ -217,7 +221,7 @@ impl Tx<'_> {
 }
 
 impl State {
-    /// How far the retirement of a node is.
+    /// How far the retirement of a node is. Looks at every stock key: never in `apply`.
     pub(crate) fn retirement_message(&self, node: u32) -> api::Retirement {
         let rights = self.recovery.nodes.get(&node).cloned().unwrap_or_default();
         let (mut unanswered, mut elsewhere) = (0, 0);

@@ -129,7 +129,9 @@ impl Tx<'_> {
     /// released; `change_cell` returns it.
     pub(crate) fn release_holds(&mut self, key: u32, node: u32, at_most: Quantity) -> Result<Quantity, Stop> {
         let mut released = 0;
-        while released < at_most {
+        // As bounded as what is asked back: the next step goes on.
+        while released < at_most && self.may_ask > 0 {
+            self.may_ask -= 1;
             let held = self.state.recovery.held_cells.iter_from(&(key, node, 0)).next();
             let Some((_, _, allocation)) = held.map(|(id, ())| *id).filter(|id| (id.0, id.1) == (key, node)) else {
                 break;

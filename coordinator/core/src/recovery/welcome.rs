@@ -73,7 +73,7 @@ impl State {
         Ok((record.epoch, record.cursor, self.standing_message(record)))
     }
 
-    /// How far the retirement of a node is.
+    /// How far the retirement of a node is. Looks at every stock key: ask a snapshot.
     ///
     /// # Errors
     /// [`Reason::UnknownNode`].

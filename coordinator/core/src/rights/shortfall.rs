@@ -46,7 +46,8 @@ impl Tx<'_> {
         for allocation in broken {
             self.fit_substitutes(allocation)?;
         }
-        if owed > 0 && next != NONE {
+        let held = self.state.cell(key, node).is_some_and(|cell| cell.held > 0);
+        if owed > 0 && (next != NONE || held) {
             self.state.shortfalls.insert((key, node), ());
         } else {
             self.state.shortfalls.remove(&(key, node));

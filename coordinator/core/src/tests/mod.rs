@@ -10,6 +10,7 @@ mod network;
 mod node_model;
 mod orders;
 mod policy;
+mod recovery;
 mod rejects;
 mod requests;
 mod shortfalls;
