@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use stockmesh_finance_core::Settings;
+use stockmesh_finance_core::settings::WHOLE_PPM;
 use stockmesh_service::TlsFiles;
 use stockmesh_types::{Group, LegalEntity, OrderId, Reason, Reject};
 
@@ -44,6 +45,9 @@ pub struct Accounting {
     pub deposit_entity: Option<LegalEntity>,
     /// The same for single sales channels.
     pub deposit_entities: BTreeMap<String, LegalEntity>,
+    /// Net realisable value of returned goods that are to be sold off, parts per million of their cost: what is above it is
+    /// written down when an inspection sets them aside. None: they keep their cost.
+    pub liquidation_value_ppm: Option<u32>,
     /// Ed25519 key (PKCS#8) that heads of the journal's chain are signed by; made when it is not there. None:
     /// `head-signing.key` in the data folder.
     pub signing_key: Option<PathBuf>,
@@ -53,7 +57,11 @@ impl Accounting {
     /// What posting depends on.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings { deposit_entity: self.deposit_entity.clone(), deposit_entities: self.deposit_entities.clone() }
+        Settings {
+            deposit_entity: self.deposit_entity.clone(),
+            deposit_entities: self.deposit_entities.clone(),
+            liquidation_value_ppm: self.liquidation_value_ppm.unwrap_or(WHOLE_PPM),
+        }
     }
 }
 
@@ -78,6 +86,10 @@ impl Config {
     /// A name that can't be, or a group 0.
     pub fn check(&self) -> Result<(), Reject> {
         OrderId::new(&self.id).map_err(|reject| Reject { field: "id".to_owned(), ..reject })?;
+        if let Some(ppm) = self.accounting.liquidation_value_ppm.filter(|ppm| *ppm > WHOLE_PPM) {
+            let message = format!("liquidation_value_ppm is {ppm}: at most {WHOLE_PPM}, which is the cost");
+            return Err(Reject::new(Reason::InvalidValue, message).field("accounting.liquidation_value_ppm"));
+        }
         if self.group.0 == 0 {
             return Err(Reject::new(Reason::InvalidValue, "group is 0: groups are numbered from 1").field("group"));
         }

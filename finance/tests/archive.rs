@@ -112,6 +112,7 @@ fn a_change_of_settings_is_part_of_what_the_books_are_recomputed_from() {
     let of_channel = Settings {
         deposit_entity: Some(entity("us")),
         deposit_entities: [("web".to_owned(), entity("de"))].into_iter().collect(),
+        ..Settings::default()
     };
     let of_all = Settings { deposit_entity: Some(entity("us")), ..Settings::default() };
     post(dir.path(), Settings::default(), &entries[..2], 10);

@@ -53,8 +53,32 @@ pub enum Role {
     CostOfGoodsSold,
     /// Stock losses and finds.
     Shrinkage,
-    /// Goods written off after inspection.
+    /// Goods written off: after inspection, in a condition that can't be sold, or as not worth their disposition.
     WriteOff,
+    /// Goods that arrived and are held in receiving, because they differ from what was ordered.
+    GoodsHeld,
+    /// Goods between two nodes, at the cost at which they left.
+    InTransit,
+    /// What conversions (kits) pass through; ends at zero.
+    Conversion,
+    /// Returned goods that wait to be refurbished, at cost.
+    Refurbishment,
+    /// Returned goods that wait to be sold off, at net realisable value as stated.
+    LiquidationStock,
+    /// Returned goods that wait to go back to their supplier, at cost.
+    VendorReturns,
+    /// Goods that went back to suppliers, at cost: to be credited by them.
+    SupplierClaims,
+    /// Goods that left a node for another, and never arrived.
+    TransitLoss,
+    /// Goods that a node used itself.
+    InternalUse,
+    /// Goods written down to net realisable value.
+    WriteDown,
+    /// Refunds for goods that customers keep; a contra account of sales.
+    SalesAllowances,
+    /// What was kept of a refund for returned goods.
+    RestockingFees,
 }
 
 /// What an account is kept by: the last part of its name.
@@ -70,6 +94,8 @@ pub enum By {
     Jurisdiction,
     /// One for each other legal entity.
     Counterparty,
+    /// One for each pair of nodes that goods move between.
+    Lane,
 }
 
 /// One line of the chart.
@@ -88,7 +114,7 @@ const fn line(role: Role, name: &'static str, by: By) -> ChartLine {
 }
 
 /// The default chart of a retailer. In the order of [`Role`].
-pub const RETAIL_CHART: [ChartLine; 23] = [
+pub const RETAIL_CHART: [ChartLine; 35] = [
     line(Role::Inventory, "Assets:Inventory", By::Node),
     line(Role::ReturnsPending, "Assets:ReturnsPending", By::Node),
     line(Role::PspClearing, "Assets:PspClearing", By::Nothing),
@@ -112,6 +138,18 @@ pub const RETAIL_CHART: [ChartLine; 23] = [
     line(Role::CostOfGoodsSold, "Expenses:CostOfGoodsSold", By::Nothing),
     line(Role::Shrinkage, "Expenses:Shrinkage", By::Node),
     line(Role::WriteOff, "Expenses:WriteOff", By::Node),
+    line(Role::GoodsHeld, "Assets:GoodsHeld", By::Node),
+    line(Role::InTransit, "Assets:InTransit", By::Lane),
+    line(Role::Conversion, "Assets:Conversion", By::Node),
+    line(Role::Refurbishment, "Assets:Refurbishment", By::Node),
+    line(Role::LiquidationStock, "Assets:LiquidationStock", By::Node),
+    line(Role::VendorReturns, "Assets:VendorReturns", By::Node),
+    line(Role::SupplierClaims, "Assets:SupplierClaims", By::Nothing),
+    line(Role::TransitLoss, "Expenses:TransitLoss", By::Node),
+    line(Role::InternalUse, "Expenses:InternalUse", By::Node),
+    line(Role::WriteDown, "Expenses:WriteDown", By::Node),
+    line(Role::SalesAllowances, "Income:SalesAllowances", By::Channel),
+    line(Role::RestockingFees, "Income:RestockingFees", By::Channel),
 ];
 
 /// The line of a role.

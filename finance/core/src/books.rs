@@ -2,24 +2,23 @@
 //!
 //! Facts change records here, in memory; [`Books::take_changes`] hands over everything that changed, to be written in one
 //! transaction with the cursors of the feeds. Records are read on demand from [`Records`] and kept as long as they are few:
-//! at most [`MAX_CACHED`] of a kind after each write, then all of that kind are dropped and read again when needed. Nothing
+//! at most [`crate::shelves::MAX_CACHED`] of a kind after each write, then all of that kind are dropped and read again when needed. Nothing
 //! is kept for the lifetime of the process.
 //!
 //! Must not know: what facts mean (`post`), how layers work (`layers`), where records are kept.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use stockmesh_types::{BusinessDate, ChainHash, Currency, LegalEntity, NodeId};
+use stockmesh_types::{BusinessDate, ChainHash, Currency, FeedId, LegalEntity, NodeId};
 
 use crate::journal::{Entry, LedgerHead, Source};
 use crate::records::{
-    Cell, CellKey, Issue, IssueId, Meta, Node, Records, Return, ReturnId, Sale, SaleId, SaleLine, Suspended,
+    Cell, CellKey, Held, HeldId, Issue, IssueId, Meta, Node, Passage, PassageId, Records, Return, ReturnId, Sale,
+    SaleId, SaleLine, Suspended, Transit, TransitId,
 };
 use crate::rules::{Line, Rule};
 use crate::settings::Settings;
-
-/// Records of one kind that are kept between writes, some 500 bytes each.
-pub const MAX_CACHED: usize = 20_000;
+use crate::shelves::Shelves;
 
 /// Why posting stops: never a business answer. The process that keeps the books ends, and starts again from the last write.
 #[derive(Debug, thiserror::Error)]
@@ -76,80 +75,38 @@ pub struct Changes {
     pub issues: Vec<(IssueId, Issue)>,
     /// Returns.
     pub returns: Vec<(ReturnId, Return)>,
+    /// Passages.
+    pub passages: Vec<(PassageId, Passage)>,
+    /// Lines of transfers.
+    pub transits: Vec<(TransitId, Transit)>,
+    /// Goods held in receiving.
+    pub helds: Vec<(HeldId, Held)>,
+    /// Last entry of each feed that was posted.
+    pub feeds: BTreeMap<FeedId, u64>,
     /// Documents and their fingerprints.
     pub documents: Vec<(String, [u8; 32])>,
     /// Suspended facts by number; `None`: no longer.
     pub suspense: BTreeMap<u64, Option<Suspended>>,
 }
 
-struct Slot<V> {
-    value: V,
-    dirty: bool,
-}
-
-/// Records of one kind.
-struct Shelf<K, V> {
-    slots: BTreeMap<K, Slot<V>>,
-    dirty: Vec<K>,
-}
-
-impl<K: Ord + Clone, V: Clone> Shelf<K, V> {
-    fn new() -> Self {
-        Self { slots: BTreeMap::new(), dirty: Vec::new() }
-    }
-
-    fn get<E>(&mut self, key: &K, load: impl FnOnce() -> Result<Option<V>, E>) -> Result<Option<&V>, Fault<E>> {
-        if !self.slots.contains_key(key) {
-            let Some(value) = load().map_err(Fault::Records)? else { return Ok(None) };
-            self.slots.insert(key.clone(), Slot { value, dirty: false });
-        }
-        Ok(self.slots.get(key).map(|slot| &slot.value))
-    }
-
-    fn put(&mut self, key: K, value: V) {
-        let was = self.slots.insert(key.clone(), Slot { value, dirty: true });
-        if !was.is_some_and(|slot| slot.dirty) {
-            self.dirty.push(key);
-        }
-    }
-
-    fn take_dirty(&mut self) -> Vec<(K, V)> {
-        let mut changed = Vec::with_capacity(self.dirty.len());
-        for key in std::mem::take(&mut self.dirty) {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.dirty = false;
-                changed.push((key, slot.value.clone()));
-            }
-        }
-        if self.slots.len() > MAX_CACHED {
-            self.slots.clear();
-        }
-        changed
-    }
-}
-
 /// The books of one finance service.
 pub struct Books<R: Records> {
-    records: R,
+    pub(crate) records: R,
     pub(crate) meta: Meta,
     pub(crate) settings: Settings,
     entries: Vec<Entry>,
     balances: BTreeMap<BalanceKey, Balance>,
     /// How many entries each rule made of the present fact.
     parts: BTreeMap<&'static str, u32>,
-    nodes: Shelf<NodeId, Node>,
-    sales: Shelf<SaleId, Sale>,
-    sale_lines: Shelf<(SaleId, u32), SaleLine>,
-    cells: Shelf<CellKey, Cell>,
-    issues: Shelf<IssueId, Issue>,
-    returns: Shelf<ReturnId, Return>,
-    documents: Shelf<String, [u8; 32]>,
+    pub(crate) shelves: Shelves,
     suspense: BTreeMap<u64, Option<Suspended>>,
+    /// Last entries of feeds that were posted since the last write.
+    feeds: BTreeMap<FeedId, u64>,
     /// What became known while the present fact was posted: facts that wait for it are tried again.
     pub(crate) known: VecDeque<String>,
 }
 
-type Read<T, R> = Result<T, Fault<<R as Records>::Error>>;
+pub(crate) type Read<T, R> = Result<T, Fault<<R as Records>::Error>>;
 
 impl<R: Records> Books<R> {
     /// Opens the books where the records stand, to be kept by `settings` from here on.
@@ -165,14 +122,9 @@ impl<R: Records> Books<R> {
             entries: Vec::new(),
             balances: BTreeMap::new(),
             parts: BTreeMap::new(),
-            nodes: Shelf::new(),
-            sales: Shelf::new(),
-            sale_lines: Shelf::new(),
-            cells: Shelf::new(),
-            issues: Shelf::new(),
-            returns: Shelf::new(),
-            documents: Shelf::new(),
+            shelves: Shelves::default(),
             suspense: BTreeMap::new(),
+            feeds: BTreeMap::new(),
             known: VecDeque::new(),
         })
     }
@@ -199,13 +151,17 @@ impl<R: Records> Books<R> {
             entries: std::mem::take(&mut self.entries),
             balances: std::mem::take(&mut self.balances),
             meta: self.meta.clone(),
-            nodes: self.nodes.take_dirty(),
-            sales: self.sales.take_dirty(),
-            sale_lines: self.sale_lines.take_dirty(),
-            cells: self.cells.take_dirty(),
-            issues: self.issues.take_dirty(),
-            returns: self.returns.take_dirty(),
-            documents: self.documents.take_dirty(),
+            nodes: self.shelves.nodes.take_dirty(),
+            sales: self.shelves.sales.take_dirty(),
+            sale_lines: self.shelves.sale_lines.take_dirty(),
+            cells: self.shelves.cells.take_dirty(),
+            issues: self.shelves.issues.take_dirty(),
+            returns: self.shelves.returns.take_dirty(),
+            passages: self.shelves.passages.take_dirty(),
+            transits: self.shelves.transits.take_dirty(),
+            helds: self.shelves.helds.take_dirty(),
+            documents: self.shelves.documents.take_dirty(),
+            feeds: std::mem::take(&mut self.feeds),
             suspense: std::mem::take(&mut self.suspense),
         }
     }
@@ -274,6 +230,24 @@ impl<R: Records> Books<R> {
         self.suspense.insert(suspended.id, Some(suspended));
     }
 
+    /// Notes that an entry of a feed was posted.
+    pub(crate) fn note_entry(&mut self, source: &Source) {
+        match self.feeds.get_mut(&source.feed) {
+            Some(seq) => *seq = source.seq,
+            None => {
+                self.feeds.insert(source.feed.clone(), source.seq);
+            }
+        }
+    }
+
+    /// Last entry of a feed that was posted; 0: none.
+    pub(crate) fn posted_seq(&self, feed: &FeedId) -> Read<u64, R> {
+        match self.feeds.get(feed) {
+            Some(seq) => Ok(*seq),
+            None => self.records.feed_seq(feed).map_err(Fault::Records),
+        }
+    }
+
     /// Takes a suspended fact out, as it is posted.
     pub(crate) fn release(&mut self, id: u64) {
         self.meta.suspended = self.meta.suspended.saturating_sub(1);
@@ -296,65 +270,5 @@ impl<R: Records> Books<R> {
             (Some(stored), _) => Some(stored),
             (None, unwritten) => unwritten.cloned(),
         })
-    }
-
-    pub(crate) fn node(&mut self, node: &NodeId) -> Read<Option<Node>, R> {
-        let Self { nodes, records, .. } = self;
-        Ok(nodes.get(node, || records.node(node))?.cloned())
-    }
-    pub(crate) fn put_node(&mut self, id: NodeId, node: Node) {
-        self.nodes.put(id, node);
-    }
-
-    pub(crate) fn sale(&mut self, id: &SaleId) -> Read<Option<Sale>, R> {
-        let Self { sales, records, .. } = self;
-        Ok(sales.get(id, || records.sale(id))?.cloned())
-    }
-    pub(crate) fn put_sale(&mut self, id: SaleId, sale: Sale) {
-        self.sales.put(id, sale);
-    }
-
-    pub(crate) fn sale_line(&mut self, sale: &SaleId, line: u32) -> Read<Option<SaleLine>, R> {
-        let Self { sale_lines, records, .. } = self;
-        let key = (sale.clone(), line);
-        Ok(sale_lines.get(&key, || records.sale_line(&key))?.cloned())
-    }
-    pub(crate) fn put_sale_line(&mut self, sale: SaleId, line: u32, record: SaleLine) {
-        self.sale_lines.put((sale, line), record);
-    }
-
-    /// A cell; an empty one when nothing is known of it.
-    pub(crate) fn cell(&mut self, key: &CellKey) -> Read<Cell, R> {
-        let Self { cells, records, .. } = self;
-        Ok(cells.get(key, || records.cell(key))?.cloned().unwrap_or_default())
-    }
-    pub(crate) fn put_cell(&mut self, key: CellKey, cell: Cell) {
-        self.cells.put(key, cell);
-    }
-
-    /// An issue that a record refers to.
-    pub(crate) fn issue(&mut self, id: &IssueId) -> Read<Issue, R> {
-        let Self { issues, records, .. } = self;
-        let issue = issues.get(id, || records.issue(id))?.cloned();
-        issue.ok_or_else(|| Fault::Corrupt(format!("issue {id} is referred to and not there")))
-    }
-    pub(crate) fn put_issue(&mut self, id: IssueId, issue: Issue) {
-        self.issues.put(id, issue);
-    }
-
-    pub(crate) fn return_of(&mut self, id: &ReturnId) -> Read<Option<Return>, R> {
-        let Self { returns, records, .. } = self;
-        Ok(returns.get(id, || records.return_of(id))?.cloned())
-    }
-    pub(crate) fn put_return(&mut self, id: ReturnId, record: Return) {
-        self.returns.put(id, record);
-    }
-
-    pub(crate) fn document(&mut self, key: &str) -> Read<Option<[u8; 32]>, R> {
-        let Self { documents, records, .. } = self;
-        Ok(documents.get(&key.to_owned(), || records.document(key))?.copied())
-    }
-    pub(crate) fn put_document(&mut self, key: String, fingerprint: [u8; 32]) {
-        self.documents.put(key, fingerprint);
     }
 }

@@ -6,7 +6,9 @@
 //!
 //! - units that leave before their receipt leave at the cost of the cell's last receipt (0 when there was none), against
 //!   *unreceived stock*; the next goods that come from outside (a receipt, a find) are theirs. Returned goods are not:
-//!   they stay a layer beside, or a unit could become its own cost;
+//!   they stay a layer beside, or a unit could become its own cost. Nor do units that come from elsewhere (transfers,
+//!   conversions) change what those units cost who follows them: they take the units' place, at the provisional cost, and the
+//!   difference stays with what took the units;
 //! - returned goods whose sale has not arrived make a layer of value 0 that is not *settled*; whoever takes from it is
 //!   remembered, and gets its share when the value is known.
 //!
@@ -35,6 +37,19 @@ impl Layer {
 }
 
 impl Issue {
+    /// What an entry of this issue's cost is about.
+    fn line<'a>(&'a self, key: &'a CellKey) -> Line<'a> {
+        Line {
+            node: Some(&key.node),
+            item: Some(key.item()),
+            channel: &self.channel,
+            order_id: &self.order_id,
+            expense: self.expense.role(),
+            lane: &self.lane,
+            ..Line::new()
+        }
+    }
+
     /// Cost of units `from..to`.
     pub(crate) fn value(&self, from: i64, to: i64) -> i64 {
         self.overlaps(from, to).map(|(part, low, high)| share(part.value_minor, low, high, part.quantity)).sum()
@@ -124,7 +139,8 @@ impl<R: Records> Books<R> {
             }
             let value_minor = layer.part(layer.taken, layer.taken + units);
             if !layer.settled {
-                layer.takers.push(Taker { issue: id.clone(), from: at, to: at + units, at: layer.taken });
+                let posted_minor = None;
+                layer.takers.push(Taker { issue: id.clone(), from: at, to: at + units, at: layer.taken, posted_minor });
             }
             issue.parts.push(IssuePart { quantity: units, value_minor, settled: layer.settled });
             layer.taken += units;
@@ -188,22 +204,59 @@ impl<R: Records> Books<R> {
                 self.known.push_back(issue_key(&id));
             }
             if let Some(currency) = issue.currency {
-                let line = Line {
-                    node: Some(&key.node),
-                    item: Some(key.item()),
-                    channel: &issue.channel,
-                    order_id: &issue.order_id,
-                    expense: issue.expense.role(),
-                    cost_minor,
-                    provisional_minor,
-                    ..Line::new()
-                };
+                let line = Line { cost_minor, provisional_minor, ..issue.line(key) };
                 let about = format!("{} at {}, layer {number}", key.stock_key, key.node);
                 self.enter(&COST_UNRECEIVED, entity, currency, stamp, &about, &[line])?;
             }
             self.issue_changed(&id, issue, stamp)?;
         }
         Ok(())
+    }
+
+    /// Puts units into a cell that come from elsewhere in the network, as a layer whose value is not known yet, and lets them
+    /// take the place of those that left before: these keep their provisional cost.
+    pub(crate) fn arrive_units(
+        &mut self,
+        key: &CellKey,
+        quantity: i64,
+        entity: &LegalEntity,
+        stamp: &Stamp,
+    ) -> Result<u64, Fault<R::Error>> {
+        let mut cell = self.cell(key)?;
+        let number = cell.push(quantity, 0, false);
+        let mut covered = Vec::new();
+        while let (Some(waiting), Some(layer)) = (cell.unreceived.front_mut(), cell.layers.back_mut()) {
+            let units = (waiting.to - waiting.from).min(layer.quantity - layer.taken);
+            if units == 0 {
+                break;
+            }
+            let span = waiting.to - waiting.from;
+            let provisional_minor = share(waiting.value_minor, 0, units, span);
+            let (issue, from, to, at) = (waiting.issue.clone(), waiting.from, waiting.from + units, layer.taken);
+            layer.takers.push(Taker { issue: issue.clone(), from, to, at, posted_minor: Some(0) });
+            layer.taken += units;
+            cell.quantity -= units;
+            covered.push((issue, from, to, provisional_minor));
+            waiting.from += units;
+            waiting.value_minor -= provisional_minor;
+            if units == span {
+                cell.unreceived.pop_front();
+            }
+        }
+        let currency = cell.currency;
+        self.put_cell(key.clone(), cell);
+        for (id, from, to, provisional_minor) in covered {
+            let mut issue = self.issue(&id)?;
+            issue.revalue(from, to, provisional_minor, true);
+            if let Some(currency) = issue.currency.or(currency) {
+                // The layer is worth nothing yet: what it turns out to be worth goes the other way.
+                let line = Line { cost_minor: 0, provisional_minor, ..issue.line(key) };
+                let about = format!("{} at {}, layer {number}", key.stock_key, key.node);
+                self.enter(&COST_UNRECEIVED, entity, currency, stamp, &about, &[line])?;
+            }
+            self.issue_changed(&id, issue, stamp)?;
+        }
+        Ok(number)
     }
 
     /// Sets the cost of a receipt as the cell's last one.
@@ -248,28 +301,27 @@ impl<R: Records> Books<R> {
         let takers = if settled { std::mem::take(&mut layer.takers) } else { layer.takers.clone() };
         let shares: Vec<_> =
             takers.into_iter().map(|taker| (layer.part(taker.at, taker.at + taker.to - taker.from), taker)).collect();
+        let (value_minor, quantity) = (layer.value_minor, layer.quantity);
+        for taker in layer.takers.iter_mut().filter(|taker| taker.posted_minor.is_some()) {
+            taker.posted_minor = Some(share(value_minor, taker.at, taker.at + taker.to - taker.from, quantity));
+        }
         cell.value_minor += change;
         cell.drop_spent();
         let currency = cell.currency;
         self.put_cell(key.clone(), cell);
         for (share_minor, taker) in shares {
             let mut issue = self.issue(&taker.issue)?;
-            let cost_minor = share_minor - issue.value(taker.from, taker.to);
-            issue.revalue(taker.from, taker.to, share_minor, settled);
+            let before = taker.posted_minor.unwrap_or_else(|| issue.value(taker.from, taker.to));
+            let cost_minor = share_minor - before;
+            if taker.posted_minor.is_none() {
+                issue.revalue(taker.from, taker.to, share_minor, settled);
+            }
             if issue.currency.is_none() && currency.is_some() {
                 issue.currency = currency;
                 self.known.push_back(issue_key(&taker.issue));
             }
             if let Some(currency) = issue.currency {
-                let line = Line {
-                    node: Some(&key.node),
-                    item: Some(key.item()),
-                    channel: &issue.channel,
-                    order_id: &issue.order_id,
-                    expense: issue.expense.role(),
-                    cost_minor,
-                    ..Line::new()
-                };
+                let line = Line { cost_minor, ..issue.line(key) };
                 let entity = issue.entity.clone();
                 let about = format!("{} at {}, layer {number}", key.stock_key, key.node);
                 self.enter(&COST_LATE, &entity, currency, stamp, &about, &[line])?;
@@ -279,15 +331,19 @@ impl<R: Records> Books<R> {
         Ok(())
     }
 
-    /// Writes an issue whose cost changed, and passes the change on to the returns of its units. Ends, because a unit's
+    /// Writes an issue whose cost changed, and passes the change on to the returns and passages of its units. Ends, because a unit's
     /// cost depends only on what left before it.
     fn issue_changed(&mut self, id: &IssueId, mut issue: Issue, stamp: &Stamp) -> Result<(), Fault<R::Error>> {
-        let returns: Vec<ReturnId> = issue.open_returns.clone();
+        let followers: Vec<ReturnId> = issue.open_returns.clone();
         if issue.parts.iter().all(|part| part.settled) {
             issue.open_returns.clear();
         }
         self.put_issue(id.clone(), issue);
-        returns.iter().try_for_each(|id| self.return_changed(id, stamp))
+        followers.iter().try_for_each(|id| {
+            // Kinds of ids keep apart by how they begin.
+            let passage = id.starts_with("passage:");
+            if passage { self.passage_changed(id, stamp) } else { self.return_changed(id, stamp) }
+        })
     }
 }
 

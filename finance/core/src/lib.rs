@@ -23,20 +23,26 @@
 //! - **Dates.** An order's entries take effect on the UTC date on which it was placed, a counter sale's on the UTC date on
 //!   which it was sold, all others on the writer's business date. The posting date is the writer's business date.
 //! - **Cost** is first in, first out per node and stock key, in one currency per cell. See `layers`.
-//! - **Returns** are not estimated in this release. A return names a line, not a parcel: when units of one line left from
-//!   several nodes at different costs, the shipment that was posted first is taken back first.
-//! - **Not posted in this release:** goods of another owner, dispositions but resale and write-off, returns across
-//!   currencies of cost. Such facts stay in suspense, visible, with `NOT_IN_THIS_RELEASE`; nothing is guessed.
+//! - **Returns** are not estimated in this release. A return takes the units of the parcel that it names; without one, those of
+//!   the shipment that was posted first.
+//! - **Transfers** move at cost, between legal entities too. Units that left a node ahead of a transfer's receipt keep their
+//!   provisional cost; what they turn out to have cost beyond it goes to the same account, and no further.
+//! - **Epochs.** Facts of a node's new epoch wait until the coordinator says that it is open; facts of an old one that come
+//!   behind its seal are set apart.
+//! - **Not posted in this release:** goods of another owner, goods that come back or arrive where their cost is kept in another
+//!   currency. Such facts stay in suspense, visible, with `NOT_IN_THIS_RELEASE`; nothing is guessed.
 
 pub mod accounts;
 pub mod books;
 pub mod journal;
 mod layers;
 pub mod memory;
+mod passages;
 pub mod post;
 pub mod records;
 pub mod rules;
 pub mod settings;
+pub mod shelves;
 pub mod suspense;
 
 pub use books::{Balance, Books, Changes, Fault};

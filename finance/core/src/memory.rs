@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use stockmesh_types::NodeId;
+use stockmesh_types::{FeedId, NodeId};
 
 use crate::books::{Balance, BalanceKey, Changes};
 use crate::journal::Entry;
 use crate::records::{
-    Cell, CellKey, Issue, IssueId, Meta, Node, Records, Return, ReturnId, Sale, SaleId, SaleLine, Suspended,
+    Cell, CellKey, Held, HeldId, Issue, IssueId, Meta, Node, Passage, PassageId, Records, Return, ReturnId, Sale,
+    SaleId, SaleLine, Suspended, Transit, TransitId,
 };
 
 /// Everything that was written.
@@ -32,6 +33,14 @@ pub struct MemoryRecords {
     pub issues: BTreeMap<IssueId, Issue>,
     /// Returns.
     pub returns: BTreeMap<ReturnId, Return>,
+    /// Passages.
+    pub passages: BTreeMap<PassageId, Passage>,
+    /// Lines of transfers.
+    pub transits: BTreeMap<TransitId, Transit>,
+    /// Goods held in receiving.
+    pub helds: BTreeMap<HeldId, Held>,
+    /// Last entries of feeds.
+    pub feeds: BTreeMap<FeedId, u64>,
     /// Documents.
     pub documents: BTreeMap<String, [u8; 32]>,
     /// Suspense.
@@ -41,8 +50,23 @@ pub struct MemoryRecords {
 impl MemoryRecords {
     /// Takes over what changed.
     pub fn write(&mut self, changes: Changes) {
-        let Changes { entries, balances, meta, nodes, sales, sale_lines, cells, issues, returns, documents, suspense } =
-            changes;
+        let Changes {
+            entries,
+            balances,
+            meta,
+            nodes,
+            sales,
+            sale_lines,
+            cells,
+            issues,
+            returns,
+            passages,
+            transits,
+            helds,
+            feeds,
+            documents,
+            suspense,
+        } = changes;
         self.entries.extend(entries);
         for (key, change) in balances {
             let balance = self.balances.entry(key).or_default();
@@ -56,6 +80,10 @@ impl MemoryRecords {
         self.cells.extend(cells);
         self.issues.extend(issues);
         self.returns.extend(returns);
+        self.passages.extend(passages);
+        self.transits.extend(transits);
+        self.helds.extend(helds);
+        self.feeds.extend(feeds);
         self.documents.extend(documents);
         for (id, suspended) in suspense {
             match suspended {
@@ -89,6 +117,18 @@ impl Records for MemoryRecords {
     }
     fn return_of(&self, id: &ReturnId) -> Result<Option<Return>, Infallible> {
         Ok(self.returns.get(id).cloned())
+    }
+    fn passage(&self, id: &PassageId) -> Result<Option<Passage>, Infallible> {
+        Ok(self.passages.get(id).cloned())
+    }
+    fn transit(&self, id: &TransitId) -> Result<Option<Transit>, Infallible> {
+        Ok(self.transits.get(id).cloned())
+    }
+    fn held(&self, id: &HeldId) -> Result<Option<Held>, Infallible> {
+        Ok(self.helds.get(id).cloned())
+    }
+    fn feed_seq(&self, feed: &FeedId) -> Result<u64, Infallible> {
+        Ok(self.feeds.get(feed).copied().unwrap_or(0))
     }
     fn document(&self, key: &str) -> Result<Option<[u8; 32]>, Infallible> {
         Ok(self.documents.get(key).copied())

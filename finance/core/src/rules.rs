@@ -18,8 +18,10 @@ pub enum Account {
     Is(Role),
     /// By payment terms or tender: deposits, PSP clearing, receivables, cash or card clearing, intercompany.
     Settlement,
-    /// By what took the goods: cost of goods sold, or shrinkage.
+    /// By what took the goods: cost of goods sold, shrinkage, transit and the like.
     Expense,
+    /// By what returned goods waited for: to be refurbished, sold off, or sent back.
+    SetAside,
 }
 
 /// An amount of a line.
@@ -39,12 +41,18 @@ pub enum Amount {
     Vat,
     /// What the customer owes: sales - discount - coupon + taxes.
     Owed,
+    /// Sales value less discount, and its taxes, whoever paid.
+    Gross,
     /// Cost of the goods.
     Cost,
     /// Provisional cost of goods that left before their receipt.
     Provisional,
     /// Cost less provisional cost.
     Difference,
+    /// What goods are carried at: cost, or less.
+    Carried,
+    /// Cost less what goods are carried at.
+    WrittenDown,
 }
 
 /// One line of a rule.
@@ -69,6 +77,12 @@ const fn dr_settlement(amount: Amount) -> RuleLine {
 }
 const fn dr_expense(amount: Amount) -> RuleLine {
     RuleLine { debit: true, account: Account::Expense, amount }
+}
+const fn cr_settlement(amount: Amount) -> RuleLine {
+    RuleLine { debit: false, account: Account::Settlement, amount }
+}
+const fn cr_set_aside(amount: Amount) -> RuleLine {
+    RuleLine { debit: false, account: Account::SetAside, amount }
 }
 const fn cr_expense(amount: Amount) -> RuleLine {
     RuleLine { debit: false, account: Account::Expense, amount }
@@ -186,6 +200,113 @@ rules! {
         dr(Role::UnreceivedStock, Amount::Provisional), dr_expense(Amount::Difference),
         cr(Role::Inventory, Amount::Cost),
     ];
+    /// Goods that arrived and are held in receiving, at the cost of their order.
+    RECEIPT_HELD "receipt.held/1" "Received and held:" [
+        dr(Role::GoodsHeld, Amount::Cost), cr(Role::Grni, Amount::Cost),
+    ];
+    /// Held goods stay.
+    HELD_ACCEPTED "held.accepted/1" "Accepted:" [
+        dr(Role::Inventory, Amount::Cost), cr(Role::GoodsHeld, Amount::Cost),
+    ];
+    /// Held goods go back, or never came in: nothing is owed for them.
+    HELD_REFUSED "held.refused/1" "Refused:" [
+        dr(Role::Grni, Amount::Cost), cr(Role::GoodsHeld, Amount::Cost),
+    ];
+    /// Stock written off, or used by the node itself.
+    STOCK_WRITTEN_OFF "stock.written-off/1" "Written off from stock:" [
+        dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
+        dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
+    ];
+    /// Goods left for another node: their value goes with them.
+    TRANSFER_SHIPPED "transfer.shipped/1" "In transit:" [
+        dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
+        dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
+    ];
+    /// Goods in transit arrived, at a node of the same legal entity.
+    TRANSFER_RECEIVED "transfer.received/1" "Arrived:" [
+        dr(Role::Inventory, Amount::Cost), cr(Role::InTransit, Amount::Cost),
+    ];
+    /// Goods in transit arrived at another legal entity's node: the side of the one that sent them, at cost.
+    TRANSFER_PASSED_ON "transfer.passed-on/1" "Passed on:" [
+        dr(Role::Intercompany, Amount::Cost), cr(Role::InTransit, Amount::Cost),
+    ];
+    /// The side of the one that took them.
+    TRANSFER_TAKEN_OVER "transfer.taken-over/1" "Taken over:" [
+        dr(Role::Inventory, Amount::Cost), cr(Role::Intercompany, Amount::Cost),
+    ];
+    /// Goods in transit will not arrive: the loss of the entity that sent them.
+    TRANSFER_SHORT "transfer.short/1" "Lost in transit:" [
+        dr(Role::TransitLoss, Amount::Cost), cr(Role::InTransit, Amount::Cost),
+    ];
+    /// Goods were taken to become others (kits), or taken apart.
+    CONVERSION_TAKEN "conversion.taken/1" "Taken for conversion:" [
+        dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
+        dr_expense(Amount::Provisional), cr(Role::UnreceivedStock, Amount::Provisional),
+    ];
+    /// What they became, at the same value.
+    CONVERSION_MADE "conversion.made/1" "Made by conversion:" [
+        dr(Role::Inventory, Amount::Cost), cr(Role::Conversion, Amount::Cost),
+    ];
+    /// A counter sale was taken back as if it had not been: its revenue.
+    VOID_REVENUE "void.revenue/1" "Voided:" [
+        dr(Role::Sales, Amount::Sales), dr(Role::TaxPayable, Amount::Taxes),
+        cr_settlement(Amount::Owed), cr(Role::Discounts, Amount::Discount), cr(Role::CouponReceivable, Amount::Coupon),
+    ];
+    /// A counter sale was taken back: its goods, at the cost at which they had left.
+    VOID_COST "void.cost/1" "Cost of voided" [
+        dr(Role::Inventory, Amount::Cost), cr_expense(Amount::Cost),
+    ];
+    /// Returned goods wait to be refurbished.
+    INSPECTION_REFURBISH "inspection.refurbish/1" "To be refurbished:" [
+        dr(Role::Refurbishment, Amount::Cost), cr(Role::ReturnsPending, Amount::Cost),
+    ];
+    /// Returned goods wait to be sold off, at the net realisable value that the settings state.
+    INSPECTION_LIQUIDATE "inspection.liquidate/1" "To be liquidated:" [
+        dr(Role::LiquidationStock, Amount::Carried), dr(Role::WriteDown, Amount::WrittenDown),
+        cr(Role::ReturnsPending, Amount::Cost),
+    ];
+    /// Returned goods wait to go back to their supplier.
+    INSPECTION_TO_VENDOR "inspection.to-vendor/1" "To go back to the supplier:" [
+        dr(Role::VendorReturns, Amount::Cost), cr(Role::ReturnsPending, Amount::Cost),
+    ];
+    /// Refurbished goods are sellable: a new layer.
+    DISPOSITION_REFURBISHED "disposition.refurbished/1" "Refurbished:" [
+        dr(Role::Inventory, Amount::Carried), cr_set_aside(Amount::Carried),
+    ];
+    /// Goods were sold off: their cost. The proceeds are no fact of the network.
+    DISPOSITION_LIQUIDATED "disposition.liquidated/1" "Liquidated:" [
+        dr(Role::CostOfGoodsSold, Amount::Carried), cr_set_aside(Amount::Carried),
+    ];
+    /// Goods went back to their supplier, who owes for them.
+    DISPOSITION_RETURNED "disposition.returned/1" "Returned to the supplier:" [
+        dr(Role::SupplierClaims, Amount::Carried), cr_set_aside(Amount::Carried),
+    ];
+    /// Goods were not worth their disposition.
+    DISPOSITION_WRITTEN_OFF "disposition.written-off/1" "Written off after all:" [
+        dr(Role::WriteOff, Amount::Carried), cr_set_aside(Amount::Carried),
+    ];
+    /// A refund for goods that the customer keeps.
+    REFUND_ALLOWANCE "refund.allowance/1" "Refund without return:" [
+        dr(Role::SalesAllowances, Amount::NetSales), dr(Role::TaxPayable, Amount::Taxes),
+        cr(Role::RefundsPayable, Amount::Gross),
+    ];
+    /// Less was refunded than the returned goods had cost the customer.
+    REFUND_FEE "refund.fee/1" "Kept of the refund:" [
+        dr(Role::RefundsPayable, Amount::Gross),
+        cr(Role::RestockingFees, Amount::NetSales), cr(Role::TaxPayable, Amount::Taxes),
+    ];
+    /// A refund was paid at a till.
+    REFUND_PAID "refund.paid/1" "Paid:" [
+        dr(Role::RefundsPayable, Amount::Owed), cr_settlement(Amount::Owed),
+    ];
+    /// A refund that another entity owes was paid at a till: the side of the till's entity.
+    REFUND_PAID_FOR "refund.paid-for/1" "Paid for another entity:" [
+        dr(Role::Intercompany, Amount::Owed), cr_settlement(Amount::Owed),
+    ];
+    /// The side of the entity that owed it.
+    REFUND_OWED_TO_PAYER "refund.owed-to-payer/1" "Paid by another entity:" [
+        dr(Role::RefundsPayable, Amount::Owed), cr(Role::Intercompany, Amount::Owed),
+    ];
     /// The cost of returned goods became known after they had left again.
     COST_LATE "cost.late/1" "Cost known late:" [
         dr_expense(Amount::Cost), cr(Role::Inventory, Amount::Cost),
@@ -209,12 +330,18 @@ pub struct Line<'a> {
     pub settlement: Role,
     /// Account of [`Account::Expense`].
     pub expense: Role,
+    /// Account of [`Account::SetAside`].
+    pub set_aside: Role,
+    /// Lane of goods in transit; empty: none.
+    pub lane: &'a str,
     /// Prices.
     pub price: Price,
     /// Cost, minor units.
     pub cost_minor: i64,
     /// Provisional cost, minor units.
     pub provisional_minor: i64,
+    /// What goods are carried at, minor units.
+    pub carried_minor: i64,
 }
 
 impl Line<'_> {
@@ -229,9 +356,12 @@ impl Line<'_> {
             counterparty: None,
             settlement: Role::PspClearing,
             expense: Role::CostOfGoodsSold,
+            set_aside: Role::Refurbishment,
+            lane: "",
             price: Price::default(),
             cost_minor: 0,
             provisional_minor: 0,
+            carried_minor: 0,
         }
     }
 
@@ -243,6 +373,7 @@ impl Line<'_> {
             Account::Is(role) => role,
             Account::Settlement => self.settlement,
             Account::Expense => self.expense,
+            Account::SetAside => self.set_aside,
         };
         let chart = chart_line(role);
         let (jurisdiction, tax_rate_ppm) = tax.map_or(("", 0), |tax| (tax.jurisdiction.as_str(), tax.rate_ppm));
@@ -252,6 +383,7 @@ impl Line<'_> {
             By::Channel => Some(self.channel),
             By::Jurisdiction => Some(jurisdiction),
             By::Counterparty => Some(self.counterparty.map_or("", LegalEntity::as_str)),
+            By::Lane => Some(self.lane),
         };
         Some(Posting {
             account: by.map_or_else(|| chart.name.to_owned(), |by| format!("{}:{}", chart.name, part(by))),
@@ -274,9 +406,12 @@ impl Line<'_> {
                 Amount::NetSales => self.price.sales_minor - self.price.discount_minor,
                 Amount::Coupon => self.price.coupon_minor,
                 Amount::Owed => self.price.owed_minor(),
+                Amount::Gross => self.price.owed_minor() + self.price.coupon_minor,
                 Amount::Cost => self.cost_minor,
                 Amount::Provisional => self.provisional_minor,
                 Amount::Difference => self.cost_minor - self.provisional_minor,
+                Amount::Carried => self.carried_minor,
+                Amount::WrittenDown => self.cost_minor - self.carried_minor,
                 Amount::Taxes | Amount::Vat => {
                     let taxes = self.price.taxes.iter().filter(|tax| line.amount == Amount::Taxes || tax.vat);
                     postings.extend(taxes.filter_map(|tax| self.posting(line, tax.tax_minor, Some(tax))));
@@ -343,6 +478,7 @@ mod tests {
             },
             cost_minor: 70_001,
             provisional_minor: 60_017,
+            carried_minor: 50_023,
             ..Line::new()
         };
         for rule in RULES {

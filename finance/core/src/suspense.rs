@@ -17,15 +17,21 @@ pub enum Stage {
     ReturnOrigin,
     /// The cost of returned goods. Their refund is posted.
     ReturnCost,
+    /// What goods are worth that came from elsewhere (a transfer, a conversion, a voided sale). Their quantity is in the books.
+    Passage,
+    /// Nothing is posted: it says what is missing.
+    Note,
 }
 
 impl Stage {
     /// Every stage, and the word that stores keep.
-    pub const ALL: [(Self, &str); 4] = [
+    pub const ALL: [(Self, &str); 6] = [
         (Self::Whole, "whole"),
         (Self::Revenue, "revenue"),
         (Self::ReturnOrigin, "return-origin"),
         (Self::ReturnCost, "return-cost"),
+        (Self::Passage, "passage"),
+        (Self::Note, "note"),
     ];
 
     /// The word that stores keep.

@@ -123,8 +123,13 @@ proptest! {
     fn documents_that_come_again_in_another_epoch_change_nothing(
         steps in steps(40), choices in proptest::collection::vec(0_usize..4, 0..100),
     ) {
-        let facts = World::of(&steps, false).interleaved(&choices);
+        let world = World::of(&steps, false);
+        let facts = world.interleaved(&choices);
         let mut ledger = ledger_of(&facts, 1);
+        for node in world::NODES {
+            let sealed = world.feeds.get(&format!("node/{node}")).map_or(0, |facts| facts.len() as u64);
+            ledger.send("coordinator/1", epoch_opened(node, 2, sealed, 0));
+        }
         let (before, entries) = (ledger.balances(), ledger.books.records().entries.len());
         let suspended = ledger.books.records().suspense.len();
         for sent in &facts {

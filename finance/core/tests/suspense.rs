@@ -119,7 +119,7 @@ fn what_is_wrong_by_itself_waits_for_a_person_and_says_why() {
         (send("node/dc-1", both), "INVALID_VALUE whole"),
         (send("node/dc-1", inspected("T9", "A", 1, Disposition::Resale)), "RETURN_NOT_KNOWN whole"),
         (send("node/dc-1", inspected("T1", "A", 2, Disposition::Resale)), "EXCEEDS_RETURN whole"),
-        (send("node/dc-1", inspected("T1", "A", 1, Disposition::Liquidate)), "NOT_IN_THIS_RELEASE whole"),
+        (send("node/dc-1", inspected("T1", "A", 1, Disposition::Unspecified)), "UNSPECIFIED_ENUM whole"),
         (send("node/dc-1", adjusted("A9", "A", 0, AdjustReason::Count)), "QUANTITY_NOT_POSITIVE whole"),
     ];
     for (sent, expected) in cases {
@@ -145,6 +145,7 @@ fn a_repeat_of_a_document_is_passed_over_whatever_epoch_brings_it() {
     let mut ledger = Ledger::new();
     let sent = ledger.feeds.send("node/dc-1", received("R1", "A", 5, 500));
     ledger.post(&sent);
+    ledger.send("coordinator/1", epoch_opened("dc-1", 2, 1, 0));
     let again = FeedId { epoch: 2, ..sent.source.feed.clone() };
     ledger.post(&Sent { source: Source { feed: again, seq: 1 }, body: sent.body.clone() });
     ledger.write();

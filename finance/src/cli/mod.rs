@@ -67,6 +67,7 @@ enum Command {
     ///   [accounting]
     ///   deposit_entity = "retail-uk"   # holds deposits on prepaid orders; unset: the first node's entity
     ///   deposit_entities = { "web-de" = "retail-de" }   # the same for single channels
+    ///   liquidation_value_ppm = 400000   # goods to be sold off are carried at 40 % of cost; unset: at cost
     ///   signing_key = "keys/head-signing.key"   # made when missing; unset: in data_dir
     ///   [tls]
     ///   ca = "certs/ca.pem"

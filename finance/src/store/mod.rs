@@ -35,7 +35,7 @@ pub const FILE_NAME: &str = "books.sqlite";
 /// `PRAGMA application_id`: "SMFB", Stockmesh finance books.
 const APPLICATION_ID: i64 = 0x534d_4642;
 /// `PRAGMA user_version`: format of the file. 2: tax rates of postings, parts of entries, channels of issues. 3: the raw feeds,
-/// signed heads. Format 1 was in no release: there is nothing to migrate, and such a file is refused.
+/// signed heads, goods held, set aside and on their way. Format 1 was in no release: there is nothing to migrate, and such a file is refused.
 const FORMAT: i64 = 3;
 
 /// Why the books can't be kept: a fault.
@@ -202,7 +202,7 @@ fn tables(connection: &Connection) -> Result<i64, StoreError> {
 fn begin(connection: &Connection, finance_id: &str) -> Result<(), StoreError> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
-    transaction.execute_batch(include_str!("schema_archive.sql"))?;
+    transaction.execute_batch(include_str!("schema_3.sql"))?;
     transaction.execute(
         "INSERT INTO meta (id, finance_id, head_number, head_hash, last_suspense, suspended) VALUES (1, ?1, 0, ?2, 0, 0)",
         params![finance_id, ChainHash::START.0.as_slice()],

@@ -4,7 +4,8 @@ use rusqlite::{CachedStatement, Params, params};
 use serde::de::DeserializeOwned;
 use stockmesh_finance_core::journal::Source;
 use stockmesh_finance_core::records::{
-    Cell, CellKey, Issue, IssueId, Meta, Node, Records, Return, ReturnId, Sale, SaleId, SaleLine, Stage, Suspended,
+    Cell, CellKey, Held, HeldId, Issue, IssueId, Meta, Node, Passage, PassageId, Records, Return, ReturnId, Sale,
+    SaleId, SaleLine, Stage, Suspended, Transit, TransitId,
 };
 use stockmesh_types::{FeedId, Grade, NodeId, StockKey};
 
@@ -64,6 +65,25 @@ impl Records for Store {
 
     fn return_of(&self, id: &ReturnId) -> Result<Option<Return>, StoreError> {
         self.state("SELECT state FROM customer_return WHERE id = ?1", [id])
+    }
+
+    fn passage(&self, id: &PassageId) -> Result<Option<Passage>, StoreError> {
+        self.state("SELECT state FROM passage WHERE id = ?1", [id])
+    }
+
+    fn transit(&self, id: &TransitId) -> Result<Option<Transit>, StoreError> {
+        self.state("SELECT state FROM transit WHERE id = ?1", [id])
+    }
+
+    fn held(&self, id: &HeldId) -> Result<Option<Held>, StoreError> {
+        self.state("SELECT state FROM held WHERE id = ?1", [id])
+    }
+
+    fn feed_seq(&self, feed: &FeedId) -> Result<u64, StoreError> {
+        let mut statement =
+            self.statement("SELECT seq FROM feed WHERE participant = ?1 AND destination = ?2 AND epoch = ?3")?;
+        let key = params![feed.participant, feed.destination, signed(feed.epoch)];
+        Ok(optional(statement.query_row(key, |row| row.get(0)))?.map_or(0, unsigned))
     }
 
     fn document(&self, key: &str) -> Result<Option<[u8; 32]>, StoreError> {

@@ -129,6 +129,10 @@ CREATE TABLE stock (
     unreceived_quantity INTEGER NOT NULL, -- units that left before their receipt
     unreceived_value_minor INTEGER NOT NULL,
     state TEXT NOT NULL,
+    held_quantity INTEGER NOT NULL DEFAULT 0,        -- units that arrived and are held in receiving
+    held_value_minor INTEGER NOT NULL DEFAULT 0,
+    set_aside_quantity INTEGER NOT NULL DEFAULT 0,   -- units returned that wait to be refurbished, sold off, sent back
+    set_aside_value_minor INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (node, item, grade, owner, shelf_life_class)
 ) STRICT, WITHOUT ROWID;
 
@@ -154,7 +158,8 @@ JOIN feed ON feed.id = entry.feed;
 
 CREATE VIEW stock_value AS
 SELECT node, item, grade, owner, shelf_life_class, currency, quantity, value_minor, pending_quantity,
-       pending_value_minor, unreceived_quantity, unreceived_value_minor
+       pending_value_minor, unreceived_quantity, unreceived_value_minor, held_quantity, held_value_minor,
+       set_aside_quantity, set_aside_value_minor
 FROM stock;
 
 CREATE VIEW stock_layer AS

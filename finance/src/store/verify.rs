@@ -129,32 +129,42 @@ fn check_balances(reader: &Reader, sums: &Sums, result: &mut Verification) -> Re
     Ok(())
 }
 
-/// Layers, returns pending and unreceived stock of each node equal their accounts.
+/// What the accounts of a node hold, and the columns of its stock records that say the same. Goods that are set aside have
+/// one column, and an account for each thing that they wait for.
+const STOCK_ACCOUNTS: [(&str, &[Role], &str); 5] = [
+    ("inventory", &[Role::Inventory], "value_minor"),
+    ("returns pending", &[Role::ReturnsPending], "pending_value_minor"),
+    ("unreceived stock", &[Role::UnreceivedStock], "-unreceived_value_minor"),
+    ("goods held", &[Role::GoodsHeld], "held_value_minor"),
+    ("goods set aside", &[Role::Refurbishment, Role::LiquidationStock, Role::VendorReturns], "set_aside_value_minor"),
+];
+
+/// Layers and what else there is of each node's stock equal their accounts.
 fn check_stock(connection: &Connection, sums: &Sums, result: &mut Verification) -> Result<(), StoreError> {
-    let roles = [Role::Inventory, Role::ReturnsPending, Role::UnreceivedStock];
-    let mut statement = connection.prepare(
-        "SELECT node, currency, count(*), sum(value_minor), sum(pending_value_minor), -sum(unreceived_value_minor) \
-         FROM stock GROUP BY node, currency",
-    )?;
+    let columns = STOCK_ACCOUNTS.map(|(_, _, column)| format!("sum({column})")).join(", ");
+    let mut statement = connection
+        .prepare(&format!("SELECT node, currency, count(*), {columns} FROM stock GROUP BY node, currency"))?;
     let mut rows = statement.query([])?;
-    let mut values: BTreeMap<(String, String), i128> = BTreeMap::new();
+    let mut values: BTreeMap<(&str, String, String), i128> = BTreeMap::new();
     while let Some(row) = rows.next()? {
         let (node, currency): (String, String) = (row.get(0)?, row.get(1)?);
         result.stock += u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
-        for (n, role) in roles.iter().enumerate() {
-            let account = format!("{}:{}", chart_line(*role).name, part(&node));
-            *values.entry((account, currency.clone())).or_default() += i128::from(row.get::<_, i64>(3 + n)?);
+        for (n, (what, _, _)) in STOCK_ACCOUNTS.iter().enumerate() {
+            let value = i128::from(row.get::<_, i64>(3 + n)?);
+            *values.entry((what, part(&node), currency.clone())).or_default() += value;
         }
     }
-    let names: Vec<_> = roles.iter().map(|role| format!("{}:", chart_line(*role).name)).collect();
     for ((_, account, currency), (debit, credit)) in sums {
-        if names.iter().any(|name| account.starts_with(name.as_str())) {
-            *values.entry((account.clone(), currency.clone())).or_default() -= debit - credit;
+        let Some((name, node)) = account.rsplit_once(':') else { continue };
+        let of = |roles: &[Role]| roles.iter().any(|role| chart_line(*role).name == name);
+        if let Some((what, _, _)) = STOCK_ACCOUNTS.iter().find(|(_, roles, _)| of(roles)) {
+            *values.entry((what, node.to_owned(), currency.clone())).or_default() -= debit - credit;
         }
     }
-    for ((account, currency), difference) in values {
+    for ((what, node, currency), difference) in values {
         if difference != 0 {
-            result.wrong("stock", format!("{account} differs from its stock records by {difference} {currency}"));
+            result
+                .wrong("stock", format!("{what} of {node} differs from its stock records by {difference} {currency}"));
         }
     }
     Ok(())

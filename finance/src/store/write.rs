@@ -31,8 +31,24 @@ impl Store {
     /// # Errors
     /// See [`StoreError`].
     pub fn write(&mut self, changes: Changes, batch: &Batch) -> Result<(), StoreError> {
-        let Changes { entries, balances, meta, nodes, sales, sale_lines, cells, issues, returns, documents, suspense } =
-            changes;
+        let Changes {
+            entries,
+            balances,
+            meta,
+            nodes,
+            sales,
+            sale_lines,
+            cells,
+            issues,
+            returns,
+            passages,
+            transits,
+            helds,
+            // The batch's cursors say the same, with their hashes.
+            feeds: _,
+            documents,
+            suspense,
+        } = changes;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for (feed, head) in &batch.cursors {
             self.write_cursor(feed, *head)?;
@@ -55,6 +71,19 @@ impl Store {
             &returns,
             String::as_str,
         )?;
+        write_states(
+            connection,
+            "INSERT OR REPLACE INTO passage (id, state) VALUES (?1, ?2)",
+            &passages,
+            String::as_str,
+        )?;
+        write_states(
+            connection,
+            "INSERT OR REPLACE INTO transit (id, state) VALUES (?1, ?2)",
+            &transits,
+            String::as_str,
+        )?;
+        write_states(connection, "INSERT OR REPLACE INTO held (id, state) VALUES (?1, ?2)", &helds, String::as_str)?;
         let mut statement =
             connection.prepare_cached("INSERT OR REPLACE INTO sale_line (sale, line, state) VALUES (?1, ?2, ?3)")?;
         for ((sale, line), state) in &sale_lines {
@@ -225,8 +254,9 @@ fn write_cell(connection: &Connection, key: &CellKey, cell: &Cell) -> Result<(),
     let unreceived_value: i64 = cell.unreceived.iter().map(|span| span.value_minor).sum();
     let mut statement = connection.prepare_cached(
         "INSERT OR REPLACE INTO stock (node, item, grade, owner, shelf_life_class, currency, quantity, value_minor, \
-         pending_quantity, pending_value_minor, unreceived_quantity, unreceived_value_minor, state) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         pending_quantity, pending_value_minor, unreceived_quantity, unreceived_value_minor, state, held_quantity, \
+         held_value_minor, set_aside_quantity, set_aside_value_minor) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     statement.execute(params![
         node.as_str(),
@@ -242,6 +272,10 @@ fn write_cell(connection: &Connection, key: &CellKey, cell: &Cell) -> Result<(),
         unreceived,
         unreceived_value,
         serde_json::to_string(cell)?,
+        cell.held_quantity,
+        cell.held_value_minor,
+        cell.set_aside_quantity,
+        cell.set_aside_value_minor,
     ])?;
     Ok(())
 }

@@ -6,13 +6,19 @@
 //! node's feed: only what depends on other feeds waits (revenue on the order, a return's cost on its sale), so cost and
 //! quantities don't depend on how feeds interleave. While a node is not registered, all of its facts wait together.
 //!
-//! One file for each kind of fact: `orders`, `shipments`, `counter`, `returns`, `stock`.
+//! One file for each kind of fact: `orders`, `shipments`, `counter`, `returns`, `inspections`, `refunds`, `stock`, `transfers`,
+//! `conversions`, `epochs`.
 
+mod conversions;
 mod counter;
+mod epochs;
+mod inspections;
 mod orders;
+mod refunds;
 mod returns;
 mod shipments;
 mod stock;
+mod transfers;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -52,12 +58,12 @@ pub(crate) struct Wait {
 
 impl Wait {
     /// For a partner.
-    fn partner(stage: Stage, reason: &'static str, waits_for: String, description: String) -> Self {
+    pub(crate) fn partner(stage: Stage, reason: &'static str, waits_for: String, description: String) -> Self {
         Self { stage, reason, waits_for, description }
     }
 
     /// For a person.
-    fn person(stage: Stage, reason: &'static str, description: String) -> Self {
+    pub(crate) fn person(stage: Stage, reason: &'static str, description: String) -> Self {
         Self { stage, reason, waits_for: String::new(), description }
     }
 }
@@ -86,7 +92,7 @@ impl<E> From<Reject> for Stop<E> {
     }
 }
 
-type Posted<T, R> = Result<T, Stop<<R as Records>::Error>>;
+pub(crate) type Posted<T, R> = Result<T, Stop<<R as Records>::Error>>;
 
 impl<R: Records> Books<R> {
     /// Posts the fact of a feed entry, and whatever waited for it. `bytes`: the body as received, kept while it waits.
@@ -108,6 +114,8 @@ impl<R: Records> Books<R> {
             let id = self.meta.last_suspense + 1;
             self.suspend(suspended(id, source, bytes, wait, arrived_time_ms));
         }
+        self.note_entry(source);
+        self.note_sealed(source)?;
         self.post_waiting()?;
         Ok(())
     }
@@ -163,12 +171,26 @@ impl<R: Records> Books<R> {
             Fact::NodeRegistered(fact) => self.node_registered(incoming, fact),
             Fact::OrderPlaced(fact) => self.order_placed(incoming, fact),
             Fact::OrderLineCancelled(fact) => self.order_line_cancelled(incoming, fact),
+            Fact::SaleRecorded(fact) => match &fact.sale {
+                // A sale is a sale, whoever spoke first; what it took beyond the stock leaves at provisional cost.
+                Some(sale) => self.sold_at_counter(incoming, sale),
+                None => Err(Reject::new(Reason::MissingField, "the record names no sale").field("sale").into()),
+            },
+            Fact::SaleVoided(fact) => self.sale_voided(incoming, fact, stage),
+            Fact::CounterRefundPaid(fact) => self.counter_refund_paid(incoming, fact),
+            Fact::RefundPaidOffline(fact) => self.refund_paid_offline(incoming, fact),
+            Fact::RefundCommitted(fact) => self.refund_committed(incoming, fact),
+            Fact::DispositionFinished(fact) => self.disposition_finished(incoming, fact),
+            Fact::TransferShipped(fact) => self.transfer_shipped(incoming, fact),
+            Fact::TransferReceived(fact) => self.transfer_received(incoming, fact, stage),
+            Fact::KitsConverted(fact) => self.kits_converted(incoming, fact, stage),
+            Fact::StockMoved(fact) => self.stock_moved(incoming, fact),
+            Fact::StockWrittenOff(fact) => self.stock_written_off(incoming, fact),
+            Fact::ReceiptDifferenceResolved(fact) => self.receipt_difference_resolved(incoming, fact),
+            Fact::NodeEpochOpened(fact) => self.node_epoch_opened(incoming, fact, stage),
             // Promises and work: nothing changes hands. The cursor moves on, and that is all.
             Fact::RightsGranted(_)
             | Fact::AllocationAccepted(_)
-            // The node's side of a new epoch; what was sealed finance hears from the coordinator.
-            | Fact::EpochOpened(_)
-            | Fact::RecoveryEnded(_)
             | Fact::ItemPicked(_)
             | Fact::ItemPacked(_)
             | Fact::CancellationAnswered(_)
@@ -177,31 +199,17 @@ impl<R: Records> Books<R> {
             | Fact::AllocationOpened(_)
             | Fact::CancellationRequested(_)
             | Fact::RightsReturned(_)
-            | Fact::RefundRequested(_)
+            | Fact::RecallRequested(_)
+            | Fact::GrantPolicySet(_)
             | Fact::FulfillmentHeld(_)
             | Fact::FulfillmentResumed(_)
             | Fact::WaveCreated(_)
             | Fact::CapacityReported(_)
             | Fact::PickupStaged(_)
             | Fact::PickupClosed(_) => Ok(()),
-            // A sale is a sale, whoever spoke first.
-            Fact::SaleRecorded(fact) => match &fact.sale {
-                Some(sale) => self.sold_at_counter(incoming, sale),
-                None => Err(Reject::new(Reason::MissingField, "the record names no sale").field("sale").into()),
-            },
-            // Known to the contract, and not posted yet: set apart for a person, never passed over in silence.
-            Fact::TransferShipped(_)
-            | Fact::TransferReceived(_)
-            | Fact::RefundPaidOffline(_)
-            | Fact::SaleVoided(_)
-            | Fact::CounterRefundPaid(_)
-            | Fact::KitsConverted(_)
-            | Fact::DispositionFinished(_) => {
-                Err(Reject::new(Reason::NotInThisRelease, "the fact is not posted in this release").into())
-            }
-            // Units change condition or place and keep their cost; a count's differences come as StockAdjusted.
-            Fact::StockMoved(_)
-            | Fact::StockPutAway(_)
+            // Units change place and keep their cost; a count's differences come as StockAdjusted, and what an expected
+            // receipt lacks was never owed.
+            Fact::StockPutAway(_)
             | Fact::InboundReceiptsClosed(_)
             | Fact::CountRequested(_)
             | Fact::StockCounted(_)
@@ -209,23 +217,19 @@ impl<R: Records> Books<R> {
             | Fact::BinsChanged(_)
             | Fact::ExceptionRaised(_)
             | Fact::ExceptionResolved(_) => Ok(()),
-            // Units leave with these: no node writes them before their posting rules are here.
-            Fact::StockWrittenOff(_) | Fact::ReceiptDifferenceResolved(_) => Ok(()),
-            // Rights are no goods. What a node finds when it recounts, it tells by facts of its own.
-            Fact::RecallRequested(_)
-            | Fact::GrantPolicySet(_)
-            | Fact::NodeEpochOpened(_)
-            | Fact::NodeRetired(_)
-            | Fact::DuplicatesAccepted(_) => Ok(()),
-            // What nodes are told to expect and to allow: nothing has moved yet.
+            // What nodes are told to expect and to allow, and what they ask for: nothing has moved yet.
             Fact::InboundAnnounced(_)
             | Fact::InboundClosed(_)
+            | Fact::InboundClaimed(_)
+            | Fact::RefundRequested(_)
             | Fact::RefundDecided(_)
             | Fact::ReturnAuthorised(_)
-            | Fact::InboundClaimed(_)
             | Fact::ReturnAuthorisationClosed(_) => Ok(()),
-            // No coordinator commits refunds yet.
-            Fact::RefundCommitted(_) => Ok(()),
+            // The node's side of a new epoch: what was sealed finance hears from the coordinator.
+            Fact::EpochOpened(_) | Fact::RecoveryEnded(_) => Ok(()),
+            // The stock of a lost node stays at its value until it is counted, or written off by people; what two people
+            // signed for is a promise to customers, and moves no goods.
+            Fact::NodeRetired(_) | Fact::DuplicatesAccepted(_) => Ok(()),
         }
     }
 
@@ -238,7 +242,10 @@ impl<R: Records> Books<R> {
         };
         let id = NodeId::new(id)?;
         match self.node(&id)? {
-            Some(node) => Ok((id, node)),
+            Some(node) => {
+                self.check_epoch(incoming.source, &id, &node)?;
+                Ok((id, node))
+            }
             None => Err(Wait::partner(
                 Stage::Whole,
                 "NODE_NOT_REGISTERED",

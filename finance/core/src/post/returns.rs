@@ -1,14 +1,13 @@
 //! Returns: the refund at the prices and tax rates of the sale, the goods at the cost at which they left.
 //!
 //! No returns are estimated in this release: every one is beyond the estimate, and reduces revenue and cost of goods sold
-//! when it arrives. A return names a line of an order, or a till document, not a parcel: it takes the shipped units of that
-//! line in the order in which they were posted. The refund is the seller's, who is the entity of the node that shipped; goods
-//! that another entity takes in are owed to the seller at cost.
+//! when it arrives. A return names a line of an order, or a till document, and may name the parcel: its goods are units of that
+//! parcel; without one, the shipped units of the line in the order in which they were posted. The refund is the seller's, who is
+//! the entity of the node that shipped; goods that another entity takes in are owed to the seller at cost.
 
 use std::collections::BTreeMap;
 
-use stockmesh_proto::convert::specified;
-use stockmesh_proto::feed::v1::{Disposition, ReturnInspected, ReturnReceived};
+use stockmesh_proto::feed::v1::ReturnReceived;
 use stockmesh_types::quantity::positive;
 use stockmesh_types::{LegalEntity, NodeId, OrderId, Reason, Reject, share};
 
@@ -17,12 +16,10 @@ use super::{Incoming, Posted, Wait, fingerprint, own_key, units};
 use crate::books::{Books, Fault, Stamp};
 use crate::layers::issue_key;
 use crate::records::{
-    CellKey, Inspection, Price, Records, Return, ReturnId, SaleId, SaleLine, Segment, Stage, counter_key, order_key,
+    CellKey, Outcome, Price, Records, Return, ReturnId, SaleId, SaleLine, Segment, Stage, counter_key, order_key,
     return_key, spoken,
 };
-use crate::rules::{
-    INSPECTION_RESALE, INSPECTION_WRITE_OFF, Line, RETURN_COST, RETURN_COST_SELLER, RETURN_COST_TAKER, RETURN_REVENUE,
-};
+use crate::rules::{Line, RETURN_COST, RETURN_COST_SELLER, RETURN_COST_TAKER, RETURN_REVENUE};
 
 impl<R: Records> Books<R> {
     pub(super) fn return_received(
@@ -64,7 +61,7 @@ impl<R: Records> Books<R> {
                 self.return_origin(&id, fact, &stamp)
             }
             Stage::ReturnOrigin => self.return_origin(&id, fact, &stamp),
-            Stage::ReturnCost | Stage::Revenue => self.return_cost(&id, &stamp),
+            Stage::ReturnCost | Stage::Revenue | Stage::Passage | Stage::Note => self.return_cost(&id, &stamp),
         }
     }
 
@@ -77,23 +74,27 @@ impl<R: Records> Books<R> {
             return Err(Wait::partner(Stage::ReturnOrigin, reason, sale_id, message).into());
         };
         let numbers = if fact.order_id.is_empty() { sale.lines.clone() } else { vec![fact.line] };
-        let mut lines: Vec<(u32, SaleLine)> = Vec::new();
+        let mut lines: Vec<(u32, SaleLine, Vec<usize>)> = Vec::new();
         for number in numbers {
-            let line = self.sale_line(&sale_id, number)?;
-            lines.extend(line.filter(|line| line.stock_key.item == record.stock_key.item).map(|line| (number, line)));
+            let Some(mut line) = self.sale_line(&sale_id, number)? else { continue };
+            line.place_returns();
+            let from = self.supplies_of(&line, fact, &record)?;
+            if !from.is_empty() || line.stock_key.item == record.stock_key.item {
+                lines.push((number, line, from));
+            }
         }
         self.check_returnable(&sale_id, fact, &lines, record.quantity)?;
 
         let mut left = record.quantity;
         let mut refunds: BTreeMap<LegalEntity, Vec<Price>> = BTreeMap::new();
-        for (number, mut line) in lines {
-            let quantity = left.min(line.shipped - line.returned);
-            if quantity == 0 {
+        for (number, mut line, from) in lines {
+            let segments = take_back(&mut line, &from, left);
+            if segments.is_empty() {
                 continue;
             }
-            left -= quantity;
-            for segment in segments(&line, quantity) {
+            for segment in segments {
                 let units = segment.to - segment.from;
+                left -= units;
                 let seller = self.issue(&segment.issue)?.entity;
                 let price = line.price.part(line.returned, line.returned + units, line.quantity);
                 refunds.entry(seller).or_default().push(price);
@@ -122,25 +123,52 @@ impl<R: Records> Books<R> {
         self.return_cost(id, stamp)
     }
 
+    /// Which supplies of a line may have brought the goods to the customer: those of the parcel that the return names; of the
+    /// item that came back, which is another than the line's where goods were substituted.
+    fn supplies_of(
+        &mut self,
+        line: &SaleLine,
+        fact: &ReturnReceived,
+        record: &Return,
+    ) -> Result<Vec<usize>, Fault<R::Error>> {
+        let parcel = parcel(fact);
+        let mut from = Vec::new();
+        for (at, supply) in line.supplies.iter().enumerate() {
+            let of_parcel = parcel.as_ref().is_none_or(|parcel| supply.issue.starts_with(parcel));
+            if of_parcel && self.issue(&supply.issue)?.stock_key.item == record.stock_key.item {
+                from.push(at);
+            }
+        }
+        Ok(from)
+    }
+
     /// Whether the sale has that many units that left and are not back yet.
     fn check_returnable(
-        &self,
+        &mut self,
         sale_id: &SaleId,
         fact: &ReturnReceived,
-        lines: &[(u32, SaleLine)],
+        lines: &[(u32, SaleLine, Vec<usize>)],
         quantity: i64,
     ) -> Posted<(), R> {
-        let returnable: i64 = lines.iter().map(|(_, line)| line.shipped - line.returned).sum();
+        let open =
+            |line: &SaleLine, at: &usize| line.supplies.get(*at).map_or(0, |supply| supply.quantity - supply.returned);
+        let returnable: i64 =
+            lines.iter().map(|(_, line, from)| from.iter().map(|at| open(line, at)).sum::<i64>()).sum();
         if quantity <= returnable {
             return Ok(());
         }
-        let sold: i64 = lines.iter().map(|(_, line)| line.quantity - line.returned).sum();
+        let sold: i64 = lines.iter().map(|(_, line, _)| line.quantity - line.returned).sum();
+        let parcel_known = match parcel(fact) {
+            Some(_) => self.document(&format!("shipment:{}:{}", fact.shipment_node, fact.shipment_id))?.is_some(),
+            None => false,
+        };
         let message = format!(
-            "{} of {} came back, of {sold} sold and {returnable} shipped and not returned",
+            "{} of {} came back, of {sold} sold and {returnable} shipped{} and not returned",
             units(quantity),
-            spoken(sale_id)
+            spoken(sale_id),
+            if fact.shipment_id.is_empty() { String::new() } else { format!(" in parcel {}", fact.shipment_id) }
         );
-        if quantity <= sold {
+        if quantity <= sold && !parcel_known {
             let key = shipped_key(sale_id, fact.line);
             return Err(Wait::partner(Stage::ReturnOrigin, "SHIPMENT_NOT_KNOWN", key, message).into());
         }
@@ -167,6 +195,17 @@ impl<R: Records> Books<R> {
                 let message = format!("{} left at a cost in {currency}, and came back to another", record.stock_key);
                 return Err(Wait::person(Stage::ReturnCost, Reason::NotInThisRelease.code(), message).into());
             }
+        }
+        for part in &record.inspections {
+            let Some(Outcome::Refurbished(stock_key)) = &part.outcome else { continue };
+            let key = CellKey { node: record.node.clone(), stock_key: stock_key.clone() };
+            let mut sellable = self.cell(&key)?;
+            if sellable.currency.is_some_and(|known| Some(known) != cell.currency) {
+                let message = format!("{stock_key} is kept in another currency than the cost of what was refurbished");
+                return Err(Wait::person(Stage::ReturnCost, Reason::NotInThisRelease.code(), message).into());
+            }
+            sellable.currency = cell.currency;
+            self.put_cell(key, sellable);
         }
         self.put_cell(cell_key, cell);
         for segment in &record.segments {
@@ -218,74 +257,35 @@ impl<R: Records> Books<R> {
                 self.enter(&RETURN_COST_TAKER, &record.entity, currency, stamp, &about, &own)?;
             }
         }
-        let mut inspected_change = 0;
-        let mut layers = Vec::new();
+        let mut inspected_minor = 0;
+        let mut set_aside_minor = 0;
+        let mut changes = Vec::with_capacity(record.inspections.len());
+        let (total_minor, quantity) = (record.value_minor, record.quantity);
         for part in &mut record.inspections {
-            let value_minor = share(record.value_minor, part.from, part.to, record.quantity);
-            let change = value_minor - part.value_minor;
-            part.value_minor = value_minor;
-            inspected_change += change;
-            layers.push((part.layer, value_minor, change));
+            let value_minor = share(total_minor, part.from, part.to, quantity);
+            let carried_minor = part.carried(total_minor, quantity);
+            let (cost, carried) = (value_minor - part.value_minor, carried_minor - part.carried_minor);
+            (part.value_minor, part.carried_minor) = (value_minor, carried_minor);
+            inspected_minor += cost;
+            set_aside_minor += if part.waits() { carried } else { 0 };
+            changes.push((part.clone(), cost, carried));
         }
         let mut cell = self.cell(&cell_key)?;
-        cell.pending_value_minor += record.value_minor - value_before - inspected_change;
+        cell.pending_value_minor += record.value_minor - value_before - inspected_minor;
+        cell.set_aside_value_minor += set_aside_minor;
         self.put_cell(cell_key.clone(), cell);
         let (entity, settled) = (record.entity.clone(), record.settled);
         self.put_return(id.clone(), record);
-        for (layer, value_minor, cost_minor) in layers {
-            let rule = if layer.is_some() { &INSPECTION_RESALE } else { &INSPECTION_WRITE_OFF };
-            let line = Line { node: Some(&cell_key.node), item: Some(cell_key.item()), cost_minor, ..Line::new() };
-            self.enter(rule, &entity, currency, stamp, &about, &[line])?;
-            if let Some(number) = layer {
-                self.layer_changed(&cell_key, number, value_minor, settled, stamp)?;
+        for (part, cost_minor, carried_minor) in changes {
+            self.enter_inspected(&entity, &cell_key, currency, &part, (cost_minor, carried_minor), &about, stamp)?;
+            if let Some((key, number)) = part.layer_of(&cell_key) {
+                self.layer_changed(&key, number, part.carried_minor, settled, stamp)?;
             }
         }
         Ok(())
     }
 
-    pub(super) fn return_inspected(&mut self, incoming: &Incoming<'_>, fact: &ReturnInspected) -> Posted<(), R> {
-        let (node, _) = self.writer(incoming)?;
-        let id = return_key(node.as_str(), OrderId::new(&fact.return_id)?.as_str());
-        let stamp = incoming.stamp()?;
-        let Some(mut record) = self.return_of(&id)? else {
-            let message = format!("waits for return {}", fact.return_id);
-            return Err(Wait::partner(Stage::Whole, "RETURN_NOT_KNOWN", id, message).into());
-        };
-        let quantity = positive(fact.quantity, "quantity")?;
-        check_inspection(fact, &record, quantity)?;
-        let resale = match specified::<Disposition>(fact.disposition, "disposition")? {
-            Disposition::Resale => true,
-            Disposition::WriteOff => false,
-            other @ (Disposition::Unspecified
-            | Disposition::Refurbish
-            | Disposition::Liquidate
-            | Disposition::ReturnToVendor) => {
-                let message = format!("{} is not posted in this release", other.as_str_name());
-                return Err(Reject::new(Reason::NotInThisRelease, message).into());
-            }
-        };
-        let (from, to) = (record.inspected, record.inspected + quantity);
-        let value_minor = share(record.value_minor, from, to, record.quantity);
-        let key = CellKey { node: node.clone(), stock_key: record.stock_key.clone() };
-        let mut cell = self.cell(&key)?;
-        cell.pending_quantity -= quantity;
-        cell.pending_value_minor -= value_minor;
-        let currency = cell.currency;
-        self.put_cell(key.clone(), cell);
-        let rule = if resale { &INSPECTION_RESALE } else { &INSPECTION_WRITE_OFF };
-        if let Some(currency) = currency {
-            let line = Line { node: Some(&node), item: Some(key.item()), cost_minor: value_minor, ..Line::new() };
-            let about = format!("{} of {} at {node}, return {}", units(quantity), key.stock_key, fact.return_id);
-            self.enter(rule, &record.entity, currency, &stamp, &about, &[line])?;
-        }
-        let layer = if resale { Some(self.restock_units(&key, quantity, value_minor, record.settled)?) } else { None };
-        record.inspected = to;
-        record.inspections.push(Inspection { from, to, layer, value_minor });
-        self.put_return(id, record);
-        Ok(())
-    }
-
-    fn known_return(&mut self, id: &ReturnId) -> Result<Return, Fault<R::Error>> {
+    pub(super) fn known_return(&mut self, id: &ReturnId) -> Result<Return, Fault<R::Error>> {
         self.return_of(id)?.ok_or_else(|| Fault::Corrupt(format!("{} waits, and is not there", spoken(id))))
     }
 }
@@ -302,33 +302,25 @@ fn returned_sale(fact: &ReturnReceived) -> Result<(SaleId, &'static str), Reject
     }
 }
 
-/// The next `quantity` units of a line to come back, by the issues that took them out.
-fn segments(line: &SaleLine, quantity: i64) -> Vec<Segment> {
-    let (first, end) = (line.returned, line.returned + quantity);
-    let mut start = 0;
-    let mut segments = Vec::new();
-    for supply in &line.supplies {
-        let (from, to) = ((first - start).max(0), (end - start).min(supply.quantity));
-        if from < to {
-            segments.push(Segment { issue: supply.issue.clone(), from, to, value_minor: 0 });
-        }
-        start += supply.quantity;
-    }
-    segments
+/// The parcel that a return names, as the issues of its goods begin; `None`: it names none.
+fn parcel(fact: &ReturnReceived) -> Option<String> {
+    (!fact.shipment_id.is_empty()).then(|| format!("shipment:{}:{}:", fact.shipment_node, fact.shipment_id))
 }
 
-fn check_inspection(fact: &ReturnInspected, record: &Return, quantity: i64) -> Result<(), Reject> {
-    if own_key(&fact.stock_key, "stock_key")? != record.stock_key {
-        let message = format!(
-            "return {} is of {}: a change of grade is not posted in this release",
-            fact.return_id, record.stock_key
-        );
-        return Err(Reject::new(Reason::NotInThisRelease, message));
+/// The next `quantity` units of a line to come back, by the issues that took them out: of the supplies `from`, each from its
+/// first unit that is not back.
+fn take_back(line: &mut SaleLine, from: &[usize], quantity: i64) -> Vec<Segment> {
+    let mut left = quantity;
+    let mut segments = Vec::new();
+    for at in from {
+        let Some(supply) = line.supplies.get_mut(*at) else { continue };
+        let units = left.min(supply.quantity - supply.returned);
+        if units > 0 {
+            let (low, high) = (supply.returned, supply.returned + units);
+            segments.push(Segment { issue: supply.issue.clone(), from: low, to: high, value_minor: 0 });
+            supply.returned = high;
+            left -= units;
+        }
     }
-    let left = record.quantity - record.inspected;
-    if quantity > left {
-        let message = format!("{} of return {} inspected, of {left} left", units(quantity), fact.return_id);
-        return Err(Reject::new(Reason::ExceedsReturn, message));
-    }
-    Ok(())
+    segments
 }

@@ -50,8 +50,8 @@ impl<R: Records> Books<R> {
             let about = format!("shipment {id} from {node}, order {}", fact.order_id);
             // Cost waits for nothing: without the order it has no channel.
             let channel = self.sale(&order_key(&fact.order_id))?.map(|sale| sale.channel).unwrap_or_default();
-            let cost =
-                Leave { rule: &SHIPMENT_COST, expense: Expense::CostOfGoodsSold, channel: &channel, about: &about };
+            let expense = Expense::CostOfGoodsSold;
+            let cost = Leave { rule: &SHIPMENT_COST, expense, channel: &channel, lane: "", about: &about };
             self.leave(&cost, &node, &record.entity, &fact.order_id, &leaving, &stamp)?;
             self.put_document(document.clone(), fingerprint(fact));
         }
@@ -85,7 +85,10 @@ impl<R: Records> Books<R> {
                 vacant.insert(line);
             }
             let Some(line) = lines.get_mut(&shipped.line) else { continue };
-            if own_key(&shipped.stock_key, "stock_key").ok().as_ref() != Some(&line.stock_key) {
+            // What left in place of the goods ordered names these too.
+            let ordered = shipped.substituted_for.is_some().then_some(&shipped.substituted_for);
+            let ordered = ordered.unwrap_or(&shipped.stock_key);
+            if own_key(ordered, "stock_key").ok().as_ref() != Some(&line.stock_key) {
                 let message = format!("line {} of order {} is {}", shipped.line, fact.order_id, line.stock_key);
                 return Err(refuse(Reason::InvalidValue, format!("{message}, and other goods were shipped")));
             }
@@ -105,7 +108,8 @@ impl<R: Records> Books<R> {
             }
             parts.push(line.price.part(line.shipped, line.shipped + shipped.quantity, line.quantity));
             line.shipped += shipped.quantity;
-            line.supplies.push(Supply { issue: format!("{document}:{n}"), quantity: shipped.quantity });
+            let issue = format!("{document}:{n}");
+            line.supplies.push(Supply { issue, quantity: shipped.quantity, returned: 0 });
         }
         let passed_on = sale.settlement == Settlement::Deposit && sale.entity != *entity;
         let posting = |counterparty| {
@@ -170,6 +174,7 @@ impl<R: Records> Books<R> {
                 expense: leave.expense,
                 order_id: order_id.to_owned(),
                 channel: leave.channel.to_owned(),
+                lane: leave.lane.to_owned(),
                 parts: Vec::new(),
                 open_returns: Vec::new(),
             };
@@ -183,6 +188,7 @@ impl<R: Records> Books<R> {
                 channel: leave.channel,
                 order_id,
                 expense: leave.expense.role(),
+                lane: leave.lane,
                 cost_minor,
                 provisional_minor,
                 ..Line::new()
@@ -199,6 +205,8 @@ pub(super) struct Leave<'a> {
     pub rule: &'a Rule,
     pub expense: Expense,
     pub channel: &'a str,
+    /// Of goods that leave for another node; empty: none.
+    pub lane: &'a str,
     pub about: &'a str,
 }
 

@@ -1,7 +1,11 @@
 //! Facts made briefly, and books to post them to.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
+
+mod moves;
 
 use std::collections::BTreeMap;
+
+pub use moves::*;
 
 use prost::Message;
 use stockmesh_finance_core::memory::MemoryRecords;

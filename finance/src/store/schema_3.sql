@@ -1,4 +1,5 @@
--- Format 3: the raw feeds behind the books, and signed heads. Run behind schema.sql, and by the migration from format 2.
+-- Format 3: the raw feeds behind the books, signed heads, goods on their way. Run behind schema.sql, and by the migration from
+-- format 2.
 
 -- Feed entries as received, in the order in which they took effect: the books are what follows from these rows, and from
 -- nothing else. A row holds consecutive entries of one feed, at most 1 MiB of them or one entry. Size: the bodies
@@ -28,3 +29,23 @@ CREATE TABLE signed_head (
     public_key BLOB NOT NULL,          -- Ed25519, 32 bytes
     signature BLOB NOT NULL            -- 64 bytes
 ) STRICT;
+
+-- Units that left stock and arrived in stock with their value (transfers, kits, voided sales); JSON as above.
+CREATE TABLE passage (id TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- Lines of transfers: <source node>:<transfer>:<line>.
+CREATE TABLE transit (id TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- Goods held in receiving: <node>:<exception>.
+CREATE TABLE held (id TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Units in transit by lane and line of a transfer.
+CREATE VIEW in_transit AS
+SELECT transit.id, transit.state ->> 'lane' AS lane,
+       (SELECT sum(supply.value ->> 'quantity') FROM json_each(transit.state, '$.supplies') AS supply) AS quantity_left,
+       transit.state ->> 'booked' AS quantity_booked
+FROM transit;
+
+-- Goods held in receiving, and their value.
+CREATE VIEW goods_held AS
+SELECT held.id, held.state ->> '$.cell.node' AS node, held.state ->> '$.cell.stock_key.item' AS item,
+       held.state ->> 'quantity' AS quantity, held.state ->> 'value_minor' AS value_minor
+FROM held;

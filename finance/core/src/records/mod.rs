@@ -4,20 +4,44 @@
 //! Records are values. Where they are kept is the business of whoever implements [`Records`]; changes come back as
 //! [`crate::books::Changes`], to be written together with the entries that they belong to.
 
+mod custody;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use stockmesh_types::{Currency, ItemId, LegalEntity, NodeId, StockKey};
+use stockmesh_types::{Currency, FeedId, ItemId, LegalEntity, NodeId, StockKey};
 
 use crate::accounts::Role;
 use crate::journal::LedgerHead;
 pub use crate::suspense::{Stage, Suspended};
+pub use custody::*;
+
+/// An epoch of a node that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Which.
+    pub epoch: u64,
+    /// Its last entry.
+    pub seq: u64,
+    /// The last of its entries that somebody has: what is behind it is lost.
+    pub expected_seq: u64,
+}
 
 /// A node, as registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// Whose books its stock is in.
     pub entity: LegalEntity,
+    /// Life of its history that is open.
+    #[serde(default = "first_epoch")]
+    pub epoch: u64,
+    /// Lives before it, as many as the node was restored.
+    #[serde(default)]
+    pub sealed: Vec<Sealed>,
+}
+
+fn first_epoch() -> u64 {
+    1
 }
 
 /// A tax of a line.
@@ -68,6 +92,11 @@ pub fn spoken(key: &str) -> String {
     match (kind, rest.split_once(':')) {
         ("order", _) | (_, None) => format!("{kind} {rest}"),
         ("sale", Some((node, id))) => format!("counter sale {id} at {node}"),
+        ("passage", Some((kind, rest))) => {
+            let (node, id) = rest.split_once(':').unwrap_or((rest, ""));
+            let id = id.rsplit_once(':').map_or(id, |(id, _)| id);
+            format!("{kind} {id} at {node}")
+        }
         ("decline", Some((node, id))) => {
             let allocation = id.rsplit_once(':').map_or(id, |(allocation, _)| allocation);
             format!("decline of allocation {allocation} at {node}")
@@ -128,13 +157,17 @@ pub struct Supply {
     pub issue: IssueId,
     /// Units.
     pub quantity: i64,
+    /// Units of those that came back, from the first on.
+    #[serde(default)]
+    pub returned: i64,
 }
 
 /// A line of a sale.
 ///
 /// Its units are numbered `0..quantity`. Supplies take them from the bottom in the order in which they are posted,
 /// cancellations from the top: what has been shipped, and what cancelled, then has the same amounts in whatever order the
-/// facts arrive, and both add up to the line when nothing is left. Returns take the shipped units from the bottom.
+/// facts arrive, and both add up to the line when nothing is left. Refunds take the amounts of units from the bottom, however
+/// many supplies there were; the goods of a return are those of the parcel that it names, or of the first ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaleLine {
     /// What was sold.
@@ -153,8 +186,20 @@ pub struct SaleLine {
     pub supplies: Vec<Supply>,
 }
 
+impl SaleLine {
+    /// Says at the supplies what came back, where an earlier release said it at the line only: from the first supply on.
+    pub fn place_returns(&mut self) {
+        let mut left = self.returned - self.supplies.iter().map(|supply| supply.returned).sum::<i64>();
+        for supply in &mut self.supplies {
+            let units = left.clamp(0, supply.quantity - supply.returned);
+            supply.returned += units;
+            left -= units;
+        }
+    }
+}
+
 /// Stock of one stock key at one node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CellKey {
     /// Node.
     pub node: NodeId,
@@ -190,6 +235,10 @@ pub struct Taker {
     pub to: i64,
     /// The layer's unit that its unit `from` is.
     pub at: i64,
+    /// Cost posted so far, of units that left before this layer came and whose own cost is final: what the layer turns out to
+    /// be worth beyond it goes to what took them, and no further. None: the issue's cost follows the layer.
+    #[serde(default)]
+    pub posted_minor: Option<i64>,
 }
 
 /// Units that arrived together, at one cost.
@@ -243,6 +292,18 @@ pub struct Cell {
     pub pending_quantity: i64,
     /// Value of those, minor units.
     pub pending_value_minor: i64,
+    /// Units that are held in receiving.
+    #[serde(default)]
+    pub held_quantity: i64,
+    /// Value of those, minor units.
+    #[serde(default)]
+    pub held_value_minor: i64,
+    /// Units that came back and wait to be refurbished, sold off, or sent back.
+    #[serde(default)]
+    pub set_aside_quantity: i64,
+    /// What those are carried at, minor units.
+    #[serde(default)]
+    pub set_aside_value_minor: i64,
 }
 
 /// One taking of units from stock: a shipment's or counter sale's line, a loss. `<document>:<n>`.
@@ -256,6 +317,14 @@ pub enum Expense {
     CostOfGoodsSold,
     /// Lost.
     Shrinkage,
+    /// Sent to another node.
+    InTransit,
+    /// Taken to become other goods.
+    Conversion,
+    /// Written off.
+    WriteOff,
+    /// Used by the node itself.
+    InternalUse,
 }
 
 impl Expense {
@@ -265,6 +334,10 @@ impl Expense {
         match self {
             Self::CostOfGoodsSold => Role::CostOfGoodsSold,
             Self::Shrinkage => Role::Shrinkage,
+            Self::InTransit => Role::InTransit,
+            Self::Conversion => Role::Conversion,
+            Self::WriteOff => Role::WriteOff,
+            Self::InternalUse => Role::InternalUse,
         }
     }
 }
@@ -297,70 +370,13 @@ pub struct Issue {
     pub order_id: String,
     /// Sales channel; empty while the order is not known, and for losses.
     pub channel: String,
+    /// Lane, of goods that left for another node; empty: none.
+    #[serde(default)]
+    pub lane: String,
     /// Parts, in the order of units.
     pub parts: Vec<IssuePart>,
-    /// Returns that wait for this issue's cost to be settled.
+    /// Returns and passages that wait for this issue's cost to be settled.
     pub open_returns: Vec<ReturnId>,
-}
-
-/// A return: `return:<node>:<id>`.
-pub type ReturnId = String;
-
-/// Names the id of a return.
-#[must_use]
-pub fn return_key(node: &str, return_id: &str) -> ReturnId {
-    format!("return:{node}:{return_id}")
-}
-
-/// Units of an issue that a return brought back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
-    /// Issue.
-    pub issue: IssueId,
-    /// First of its units.
-    pub from: i64,
-    /// End of its units.
-    pub to: i64,
-    /// Cost posted, minor units.
-    pub value_minor: i64,
-}
-
-/// An inspection of part of a return.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inspection {
-    /// First of the return's units.
-    pub from: i64,
-    /// End of the return's units.
-    pub to: i64,
-    /// The layer made; none when written off.
-    pub layer: Option<u64>,
-    /// Cost posted, minor units.
-    pub value_minor: i64,
-}
-
-/// Goods that came back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Return {
-    /// Node that took them in.
-    pub node: NodeId,
-    /// Entity of that node.
-    pub entity: LegalEntity,
-    /// Stock key.
-    pub stock_key: StockKey,
-    /// Units.
-    pub quantity: i64,
-    /// Where they came from; empty until the sale is known.
-    pub segments: Vec<Segment>,
-    /// Whether the cost was posted; it is once the issues' currency is known.
-    pub costed: bool,
-    /// Cost posted, minor units: the sum of the segments'.
-    pub value_minor: i64,
-    /// Whether that is final.
-    pub settled: bool,
-    /// Units inspected.
-    pub inspected: i64,
-    /// Inspections.
-    pub inspections: Vec<Inspection>,
 }
 
 /// What the books are at, besides records.
@@ -399,6 +415,14 @@ pub trait Records {
     fn cell(&self, key: &CellKey) -> Result<Option<Cell>, Self::Error>;
     /// An issue.
     fn issue(&self, id: &IssueId) -> Result<Option<Issue>, Self::Error>;
+    /// A passage.
+    fn passage(&self, id: &PassageId) -> Result<Option<Passage>, Self::Error>;
+    /// What was sent on a line of a transfer.
+    fn transit(&self, id: &TransitId) -> Result<Option<Transit>, Self::Error>;
+    /// Goods held in receiving.
+    fn held(&self, id: &HeldId) -> Result<Option<Held>, Self::Error>;
+    /// Last entry of a feed that took effect; 0: none.
+    fn feed_seq(&self, feed: &FeedId) -> Result<u64, Self::Error>;
     /// A return.
     fn return_of(&self, id: &ReturnId) -> Result<Option<Return>, Self::Error>;
     /// Fingerprint of the document with this business key.
@@ -420,6 +444,7 @@ mod tests {
             (return_key("dc-1", "C536379-3"), "return C536379-3 at dc-1"),
             ("receipt:dc-1:R:1".to_owned(), "receipt R:1 at dc-1"),
             ("adjustment:dc-1:A1".to_owned(), "adjustment A1 at dc-1"),
+            (passage_key("void", "st-1", "V:1", 0), "void V:1 at st-1"),
             ("decline:dc-1:k1-9-0:2".to_owned(), "decline of allocation k1-9-0 at dc-1"),
         ] {
             assert_eq!(spoken(&key), text);
