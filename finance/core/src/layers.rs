@@ -16,8 +16,11 @@
 
 use stockmesh_types::{LegalEntity, share};
 
+use crate::accounts::Role;
 use crate::books::{Books, Fault, Stamp};
-use crate::records::{Cell, CellKey, Issue, IssueId, IssuePart, Layer, Records, ReturnId, Taker, UnitCost, Unreceived};
+use crate::records::{
+    Cell, CellKey, Expense, Issue, IssueId, IssuePart, Layer, Records, ReturnId, Taker, UnitCost, Unreceived,
+};
 use crate::rules::{COST_LATE, COST_UNRECEIVED, Line};
 
 /// The largest estimate of a cost, minor units: a wrong quantity in one fact must not overflow a balance.
@@ -47,6 +50,16 @@ impl Issue {
             expense: self.expense.role(),
             lane: &self.lane,
             ..Line::new()
+        }
+    }
+
+    /// Where a cost goes that does not follow the units: to what took them, but for units that went on with their value.
+    fn difference_role(&self) -> Role {
+        match self.expense {
+            Expense::InTransit | Expense::Conversion => Role::Shrinkage,
+            Expense::CostOfGoodsSold | Expense::Shrinkage | Expense::WriteOff | Expense::InternalUse => {
+                self.expense.role()
+            }
         }
     }
 
@@ -250,7 +263,8 @@ impl<R: Records> Books<R> {
             issue.revalue(from, to, provisional_minor, true);
             if let Some(currency) = issue.currency.or(currency) {
                 // The layer is worth nothing yet: what it turns out to be worth goes the other way.
-                let line = Line { cost_minor: 0, provisional_minor, ..issue.line(key) };
+                let expense = issue.difference_role();
+                let line = Line { cost_minor: 0, provisional_minor, expense, ..issue.line(key) };
                 let about = format!("{} at {}, layer {number}", key.stock_key, key.node);
                 self.enter(&COST_UNRECEIVED, entity, currency, stamp, &about, &[line])?;
             }
@@ -321,7 +335,9 @@ impl<R: Records> Books<R> {
                 self.known.push_back(issue_key(&taker.issue));
             }
             if let Some(currency) = issue.currency {
-                let line = Line { cost_minor, ..issue.line(key) };
+                let follows = taker.posted_minor.is_none();
+                let expense = if follows { issue.expense.role() } else { issue.difference_role() };
+                let line = Line { cost_minor, expense, ..issue.line(key) };
                 let entity = issue.entity.clone();
                 let about = format!("{} at {}, layer {number}", key.stock_key, key.node);
                 self.enter(&COST_LATE, &entity, currency, stamp, &about, &[line])?;

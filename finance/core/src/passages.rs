@@ -47,7 +47,12 @@ impl<R: Records> Books<R> {
         let mut currency = None;
         for segment in &passage.segments {
             let issue = self.issue(&segment.issue)?;
+            // Units that were found before anything had a cost are worth nothing, in no currency.
+            let worthless = issue.settled(segment.from, segment.to) && issue.value(segment.from, segment.to) == 0;
             let Some(found) = issue.currency else {
+                if worthless {
+                    continue;
+                }
                 return Err(Wait::partner(
                     Stage::Passage,
                     "COST_NOT_KNOWN",
@@ -61,21 +66,20 @@ impl<R: Records> Books<R> {
                 return Err(Wait::person(Stage::Passage, Reason::NotInThisRelease.code(), message).into());
             }
         }
-        let Some(currency) = currency else {
-            return Err(Fault::Corrupt(format!("{} came from nowhere", spoken(id))).into());
-        };
         let arrived: Vec<_> =
             passage.parts.iter().filter(|part| part.layer.is_some()).map(|part| passage.cell(part)).collect();
         for key in &arrived {
-            if let Some(known) = self.cell(key)?.currency.filter(|known| *known != currency) {
+            if let (Some(known), Some(cost)) = (self.cell(key)?.currency, currency)
+                && known != cost
+            {
                 let message =
-                    format!("{} at {} is kept in {known}, and came at a cost in {currency}", key.stock_key, key.node);
+                    format!("{} at {} is kept in {known}, and came at a cost in {cost}", key.stock_key, key.node);
                 return Err(Wait::person(Stage::Passage, Reason::NotInThisRelease.code(), message).into());
             }
         }
         for key in arrived {
             let mut cell = self.cell(&key)?;
-            cell.currency = Some(currency);
+            cell.currency = cell.currency.or(currency);
             self.put_cell(key, cell);
         }
         for segment in &passage.segments {
@@ -105,7 +109,6 @@ impl<R: Records> Books<R> {
             segment.value_minor = issue.value(segment.from, segment.to);
             passage.value_minor += segment.value_minor;
         }
-        let Some(currency) = currency else { return Ok(()) };
         let (value_minor, whole) = (passage.value_minor, passage.whole);
         let mut changes = Vec::with_capacity(passage.parts.len());
         for part in &mut passage.parts {
@@ -114,7 +117,9 @@ impl<R: Records> Books<R> {
             part.value_minor = part_minor;
         }
         self.put_passage(id.clone(), passage.clone());
-        for (cost_minor, part) in &changes {
+        // Without a currency nothing of it has a cost.
+        for (cost_minor, part) in changes.iter().filter(|(cost_minor, _)| *cost_minor != 0) {
+            let Some(currency) = currency else { continue };
             self.enter_passage(id, &passage, part, *cost_minor, currency, stamp)?;
         }
         for part in &passage.parts {

@@ -104,13 +104,13 @@ fn a_transfer_is_value_neutral_and_what_is_missing_is_the_senders_loss() {
     );
     // Two in order, one damaged (still there, at its cost): 2 x 100 + 120. Then one in order, one missing: 2 x 120.
     expect(
-        ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [2, 1, 0], 0)),
+        ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [2, 1, 0], [0; 3])),
         "transfer.received/1 uk 2026-01-07/2026-01-07
          Assets:Inventory:St-1 320
          Assets:InTransit:Dc-1-to-st-1 -320",
     );
     expect(
-        ledger.send("node/st-1", transfer_received("B2", "X1", "dc-1", (1, "A"), [1, 0, 1], 3)),
+        ledger.send("node/st-1", transfer_received("B2", "X1", "dc-1", (1, "A"), [1, 0, 1], [2, 1, 0])),
         "transfer.received/1 uk 2026-01-07/2026-01-07
          Assets:Inventory:St-1 120
          Assets:InTransit:Dc-1-to-st-1 -120
@@ -122,7 +122,7 @@ fn a_transfer_is_value_neutral_and_what_is_missing_is_the_senders_loss() {
     assert_eq!(balances.get("uk Assets:InTransit:Dc-1-to-st-1 GBP"), None);
     assert_eq!((balances["uk Assets:Inventory:Dc-1 GBP"], balances["uk Assets:Inventory:St-1 GBP"]), (120, 440));
     // More than ever left is not believed: its units are there, and their value waits.
-    ledger.send("node/st-1", transfer_received("B3", "X1", "dc-1", (1, "A"), [1, 0, 0], 5));
+    ledger.send("node/st-1", transfer_received("B3", "X1", "dc-1", (1, "A"), [1, 0, 0], [3, 1, 1]));
     assert_eq!(ledger.reasons(), ["SHIPMENT_NOT_KNOWN passage"]);
 }
 
@@ -132,7 +132,7 @@ fn a_transfer_to_another_entity_passes_on_at_cost() {
     ledger.send("node/dc-1", received("R1", "A", 2, 210));
     ledger.send("node/dc-1", transfer_shipped("S1", "X1", "dc-2", &[(1, "A", 2)]));
     expect(
-        ledger.send("node/dc-2", transfer_received("B1", "X1", "dc-1", (1, "A"), [1, 0, 1], 0)),
+        ledger.send("node/dc-2", transfer_received("B1", "X1", "dc-1", (1, "A"), [1, 0, 1], [0; 3])),
         "transfer.passed-on/1 uk 2026-01-07/2026-01-07
          Assets:Intercompany:Ie 105
          Assets:InTransit:Dc-1-to-dc-2 -105
@@ -148,7 +148,7 @@ fn a_transfer_to_another_entity_passes_on_at_cost() {
 #[test]
 fn a_transfer_that_arrives_in_the_books_before_it_left_is_valued_later() {
     let mut ledger = Ledger::new();
-    expect(ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [2, 0, 0], 0)), "");
+    expect(ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [2, 0, 0], [0; 3])), "");
     assert_eq!(ledger.reasons(), ["SHIPMENT_NOT_KNOWN passage"]);
     // Sold at once: at no cost, as none is known.
     let entries = ledger.send("node/st-1", sold("C1", Tender::Cash, &[("A", 1, price(300))]));
@@ -180,7 +180,7 @@ fn units_sold_ahead_of_a_transfer_keep_their_provisional_cost_and_the_difference
     ledger.send("node/dc-1", transfer_shipped("S1", "X1", "st-1", &[(1, "A", 3)]));
     // One of the three is the unit that was sold.
     expect(
-        ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [3, 0, 0], 0)),
+        ledger.send("node/st-1", transfer_received("B1", "X1", "dc-1", (1, "A"), [3, 0, 0], [0; 3])),
         "cost.unreceived/1 uk 2026-01-07/2026-01-07
          Liabilities:UnreceivedStock:St-1 80
          Expenses:CostOfGoodsSold -80

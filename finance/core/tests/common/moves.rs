@@ -65,14 +65,14 @@ pub fn transfer_shipped(id: &str, transfer: &str, destination: &str, lines: &[(u
     })
 }
 
-/// Units of one line of a transfer in order, damaged and missing, behind `before` that were booked earlier.
+/// Units of one line of a transfer in order, damaged and missing, behind those that were booked before.
 pub fn transfer_received(
     id: &str,
     transfer: &str,
     source: &str,
     (line, item): (u32, &str),
     [quantity, damaged, short]: [i64; 3],
-    before: i64,
+    before: [i64; 3],
 ) -> Fact {
     let line = feed::TransferReceivedLine {
         line,
@@ -80,9 +80,9 @@ pub fn transfer_received(
         quantity,
         damaged,
         short,
-        received_total: before + quantity,
-        damaged_total: damaged,
-        short_total: short,
+        received_total: before[0] + quantity,
+        damaged_total: before[1] + damaged,
+        short_total: before[2] + short,
         units: Vec::new(),
     };
     Fact::TransferReceived(feed::TransferReceived {

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use stockmesh_proto::common::v1::{PaymentTerms, Tender};
-use stockmesh_proto::feed::v1::{AdjustReason, DeclineReason, Disposition};
+use stockmesh_proto::common::v1::{LinePrice, PaymentTerms, Tender};
+use stockmesh_proto::feed::v1::{
+    AdjustReason, DeclineReason, Disposition, DispositionOutcome, MoveReason, ReceiptDecision,
+};
 
 use crate::common::{
-    Feeds, Sent, adjusted, cancelled, declined, inspected, ordered, received, registered, returned_order,
-    returned_sale, shipped, sold, vat_price,
+    Feeds, Sent, adjusted, cancelled, committed, converted, decided, declined, finished, inspected, ordered,
+    paid_at_counter, received, received_held, recorded, registered, returned_order, returned_sale, shipped, sold,
+    transfer_received, transfer_shipped, vat_price, voided, written_off,
 };
 
 pub const NODES: [&str; 3] = ["dc-1", "st-1", "st-2"];
@@ -27,7 +30,7 @@ pub struct Step {
 }
 
 pub fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0_u8..12, 0_usize..3, 0_usize..1_000, 1_i64..6, 0_i64..2_000);
+    let step = (0_u8..20, 0_usize..3, 0_usize..1_000, 1_i64..6, 0_i64..2_000);
     let step = step.prop_map(|(kind, node, pick, quantity, amount)| Step { kind, node, pick, quantity, amount });
     proptest::collection::vec(step, 1..most)
 }
@@ -50,6 +53,7 @@ struct SoldDocument {
     quantity: i64,
     returned: i64,
     return_node: usize,
+    price: Option<LinePrice>,
 }
 
 struct Back {
@@ -57,6 +61,36 @@ struct Back {
     node: usize,
     item: &'static str,
     left: i64,
+    /// Units that wait, by what they wait for.
+    set_aside: Vec<(Disposition, i64)>,
+}
+
+struct Moving {
+    id: String,
+    source: usize,
+    destination: usize,
+    item: &'static str,
+    shipped: i64,
+    /// In order, damaged, missing.
+    booked: [i64; 3],
+}
+
+struct Holding {
+    exception: String,
+    node: usize,
+    item: &'static str,
+    left: i64,
+    part: u32,
+}
+
+/// What has happened so far, as far as later steps depend on it.
+#[derive(Default)]
+struct Past {
+    orders: Vec<Placed>,
+    sales: Vec<SoldDocument>,
+    backs: Vec<Back>,
+    moving: Vec<Moving>,
+    holding: Vec<Holding>,
 }
 
 /// Facts of each feed, and what the shelves hold at the end.
@@ -89,10 +123,15 @@ impl World {
         for (node, entity) in NODES.iter().zip(ENTITIES) {
             world.send("coordinator/1", registered(node, entity));
         }
-        let (mut orders, mut sales, mut backs) = (Vec::<Placed>::new(), Vec::<SoldDocument>::new(), Vec::<Back>::new());
+        let mut past = Past::default();
         for (n, step) in steps.iter().enumerate() {
-            world.step(n, step, &mut orders, &mut sales, &mut backs);
+            if step.kind < 12 {
+                world.step(n, step, &mut past.orders, &mut past.sales, &mut past.backs);
+            } else {
+                world.move_goods(n, step, &mut past);
+            }
         }
+        let mut orders = past.orders;
         if finish {
             for (n, order) in orders.iter_mut().enumerate() {
                 let left = order.quantity - order.shipped - order.cancelled;
@@ -154,9 +193,12 @@ impl World {
             }
             7 => {
                 let id = format!("C{n}");
-                self.node(node, sold(&id, Tender::Card, &[(item, quantity, price)]));
+                let lines = [(item, quantity, price.clone())];
+                let fact = if pick % 2 == 0 { sold } else { recorded };
+                self.node(node, fact(&id, Tender::Card, &lines));
                 self.move_units(node, item, -quantity);
-                sales.push(SoldDocument { id, node, item, quantity, returned: 0, return_node: pick / 7 % 3 });
+                let (returned, return_node) = (0, pick / 7 % 3);
+                sales.push(SoldDocument { id, node, item, quantity, returned, return_node, price });
             }
             8 if !orders.is_empty() => {
                 let at = pick % orders.len();
@@ -167,7 +209,7 @@ impl World {
                     let (id, node, item) = (format!("T{n}"), order.return_node, order.item);
                     let fact = returned_order(&id, &order.id, 1, item, units);
                     self.node(node, fact);
-                    backs.push(Back { id, node, item, left: units });
+                    backs.push(Back { id, node, item, left: units, set_aside: Vec::new() });
                 }
             }
             9 if !sales.is_empty() => {
@@ -179,7 +221,7 @@ impl World {
                     let (id, node, item) = (format!("T{n}"), sale.return_node, sale.item);
                     let fact = returned_sale(&id, NODES[sale.node], &sale.id, item, units);
                     self.node(node, fact);
-                    backs.push(Back { id, node, item, left: units });
+                    backs.push(Back { id, node, item, left: units, set_aside: Vec::new() });
                 }
             }
             10 if !backs.is_empty() => {
@@ -188,11 +230,19 @@ impl World {
                 let units = quantity.min(back.left);
                 if units > 0 {
                     back.left -= units;
-                    let resale = amount % 3 != 0;
-                    let disposition = if resale { Disposition::Resale } else { Disposition::WriteOff };
-                    let (id, node, item) = (back.id.clone(), back.node, back.item);
-                    self.node(node, inspected(&id, item, units, disposition));
-                    self.move_units(node, item, if resale { units } else { 0 });
+                    let disposition = [
+                        Disposition::Resale,
+                        Disposition::WriteOff,
+                        Disposition::Refurbish,
+                        Disposition::Liquidate,
+                        Disposition::ReturnToVendor,
+                    ][pick / 11 % 5];
+                    match disposition {
+                        Disposition::Resale => self.move_units(back.node, back.item, units),
+                        Disposition::WriteOff => {}
+                        other => back.set_aside.push((other, units)),
+                    }
+                    self.node(back.node, inspected(&back.id, back.item, units, disposition));
                 }
             }
             11 => {
@@ -207,6 +257,136 @@ impl World {
                 };
                 self.node(node, fact);
                 self.move_units(node, item, change);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_hand(&self, node: usize, item: &str) -> i64 {
+        self.on_hand.get(&(NODES[node].to_owned(), item.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// Steps of goods that go on with their value.
+    fn move_goods(&mut self, n: usize, step: &Step, past: &mut Past) {
+        let Step { kind, node, pick, quantity, amount } = *step;
+        let item = ITEMS[pick % ITEMS.len()];
+        let Past { orders, sales, backs, moving, holding } = past;
+        match kind {
+            // A node sends what it has: on a new transfer, or on one of before.
+            12 => {
+                let at = pick % (moving.len() + 1);
+                if at == moving.len() {
+                    let (id, destination) = (format!("X{n}"), (node + 1 + pick / 3 % 2) % 3);
+                    moving.push(Moving { id, source: node, destination, item, shipped: 0, booked: [0; 3] });
+                }
+                let transfer = &mut moving[at];
+                let (source, item) = (transfer.source, transfer.item);
+                let units = quantity.min(self.on_hand(source, item));
+                if units > 0 {
+                    transfer.shipped += units;
+                    let destination = NODES[transfer.destination];
+                    let fact = transfer_shipped(&format!("S{n}"), &transfer.id, destination, &[(1, item, units)]);
+                    self.node(source, fact);
+                    self.move_units(source, item, -units);
+                }
+            }
+            13 if !moving.is_empty() => {
+                let at = pick % moving.len();
+                let transfer = &mut moving[at];
+                let left = transfer.shipped - transfer.booked.iter().sum::<i64>();
+                let units = quantity.min(left);
+                if units > 0 {
+                    let short = i64::from(amount % 4 == 0);
+                    let damaged = if amount % 5 == 0 { (units - short).min(1) } else { 0 };
+                    let parts = [units - short - damaged, damaged, short];
+                    let before = transfer.booked;
+                    let (item, destination, source) = (transfer.item, transfer.destination, NODES[transfer.source]);
+                    transfer.booked = [0, 1, 2].map(|at| before[at] + parts[at]);
+                    let fact = transfer_received(&format!("B{n}"), &transfer.id, source, (1, item), parts, before);
+                    self.node(destination, fact);
+                    self.move_units(destination, item, units - short);
+                }
+            }
+            14 if !sales.is_empty() => {
+                let at = pick % sales.len();
+                let sale = &mut sales[at];
+                if sale.returned == 0 {
+                    sale.returned = sale.quantity;
+                    let lines = [(sale.item, sale.quantity, sale.price.clone())];
+                    let fact = voided(&format!("V{n}"), &sale.id, Tender::Card, &lines);
+                    let (node, item, quantity) = (sale.node, sale.item, sale.quantity);
+                    self.node(node, fact);
+                    self.move_units(node, item, quantity);
+                }
+            }
+            15 => {
+                let reason = if pick % 3 == 0 { MoveReason::InternalUse } else { MoveReason::WriteOff };
+                self.node(node, written_off(&format!("M{n}"), item, quantity, reason));
+                self.move_units(node, item, -quantity);
+            }
+            // Kits of two A and one B, as far as there are.
+            16 => {
+                let whole = quantity.min(self.on_hand(node, "A") / 2).min(self.on_hand(node, "B")).max(0);
+                let apart = quantity.min(self.on_hand(node, "KIT")).max(0);
+                let kits = if pick % 3 == 0 { -apart } else { whole };
+                if kits != 0 {
+                    let components = [("A", 2 * kits.abs()), ("B", kits.abs())];
+                    self.node(node, converted(&format!("K{n}"), "KIT", kits, &components));
+                    for (item, change) in [("KIT", kits), ("A", -2 * kits), ("B", -kits)] {
+                        self.move_units(node, item, change);
+                    }
+                }
+            }
+            17 if pick % 2 == 0 || holding.is_empty() => {
+                let exception = format!("E{n}");
+                self.node(node, received_held(&format!("H{n}"), item, quantity, amount, &exception));
+                holding.push(Holding { exception, node, item, left: quantity, part: 0 });
+            }
+            17 => {
+                let at = pick % holding.len();
+                let held = &mut holding[at];
+                let units = quantity.min(held.left);
+                if units > 0 {
+                    held.left -= units;
+                    held.part += 1;
+                    let accepted = amount % 3 != 0;
+                    let decision = if accepted { ReceiptDecision::Accept } else { ReceiptDecision::Refuse };
+                    let (node, item) = (held.node, held.item);
+                    let fact = decided(&held.exception, held.part, item, units, decision);
+                    self.node(node, fact);
+                    self.move_units(node, item, if accepted { units } else { 0 });
+                }
+            }
+            18 => {
+                let Some(back) = backs.iter_mut().find(|back| !back.set_aside.is_empty()) else { return };
+                let (disposition, left) = back.set_aside[0];
+                let units = quantity.min(left);
+                back.set_aside[0].1 -= units;
+                back.set_aside.retain(|(_, left)| *left > 0);
+                let outcome = match disposition {
+                    _ if amount % 4 == 0 => DispositionOutcome::WrittenOff,
+                    Disposition::Refurbish => DispositionOutcome::Refurbished,
+                    Disposition::Liquidate => DispositionOutcome::Liquidated,
+                    _ => DispositionOutcome::ReturnedToVendor,
+                };
+                let (node, item) = (back.node, back.item);
+                let fact = finished(&format!("F{n}"), &back.id, item, units, (disposition, outcome));
+                self.node(node, fact);
+                if outcome == DispositionOutcome::Refurbished {
+                    self.move_units(node, &format!("{item}+refurbished"), units);
+                }
+            }
+            19 if pick % 2 == 0 && !sales.is_empty() => {
+                let sale = &sales[pick % sales.len()];
+                let fact = paid_at_counter(&format!("P{n}"), NODES[sale.node], &sale.id, amount + 1);
+                self.node(node, fact);
+            }
+            19 if !orders.is_empty() => {
+                let order = &orders[pick % orders.len()];
+                if order.shipped > 0 {
+                    let fact = committed(&format!("P{n}"), &order.id, 1, 1, (amount + 1, amount / 5), false);
+                    self.send("coordinator/1", fact);
+                }
             }
             _ => {}
         }
