@@ -194,3 +194,24 @@ impl State {
         key.free_total - fenced.map(|cell| cell.free()).sum::<Quantity>()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_life_keeps_what_is_free_promised_and_owed() {
+        let old =
+            Cell { granted: 20, returned: 3, shipped: 4, open: 5, held: 2, level: 6, aim: 9, asked: 2, ..Cell::EMPTY };
+        let new = old.restamped(1);
+        assert_eq!((new.granted, new.returned, new.shipped), (13, 0, 0));
+        assert_eq!((new.free(), new.open, new.held, new.level), (old.free(), old.open, old.held, old.level));
+        // Six were owed beyond what was returned, and two of them are asked for.
+        assert_eq!((old.deficit(), new.deficit(), new.aim), (4, 4, 6));
+        assert_eq!(new.restamped(1), new, "once in a life");
+        let again = new.restamped(2);
+        assert_eq!((again.free(), again.deficit()), (new.free(), new.deficit()), "whatever was touched in between");
+        // More was returned than was owed: nothing is owed.
+        assert_eq!(Cell { returned: 9, aim: 4, ..old }.restamped(1).aim, 0);
+    }
+}
