@@ -80,7 +80,8 @@ async fn ask(handle: Handle, channel: Channel, peer: u64) {
     let after = handle.reading();
     match answer {
         Ok(Ok(answer)) => {
-            let ExchangeResponse { replica_id, store_id, feature_level, clock_ms, hashes } = answer.into_inner();
+            let ExchangeResponse { replica_id, store_id, feature_level, clock_ms, hashes, settled } =
+                answer.into_inner();
             let Ok(store) = StoreId::try_from(store_id.as_slice()) else { return };
             if replica_id != peer {
                 tracing::warn!(peer, replica_id, "another replica answers at this member's address");
@@ -88,7 +89,7 @@ async fn ask(handle: Handle, channel: Channel, peer: u64) {
             }
             let clock = Some((clock_ms, before, after));
             let hashes = digests(hashes);
-            handle.tell(Control::Heard(Heard { peer, store, feature_level, hashes, clock })).await;
+            handle.tell(Control::Heard(Heard { peer, store, feature_level, hashes, clock, settled })).await;
         }
         Ok(Err(status)) if is_expelled(&status) => {
             let why = stockmesh_service::status::explain(&status);

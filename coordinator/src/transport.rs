@@ -101,8 +101,9 @@ impl Peers for GrpcPeers {
 
     fn members(&mut self, members: &Members) {
         // The senders of a queue being dropped ends the tasks that serve it.
-        self.queues.retain(|peer, _| members.contains(*peer));
-        for (peer, address) in members.addresses().filter(|(peer, _)| *peer != self.me) {
+        let wanted: BTreeMap<u64, &str> = members.addresses().filter(|(peer, _)| *peer != self.me).collect();
+        self.queues.retain(|peer, _| wanted.contains_key(peer));
+        for (peer, address) in wanted {
             if self.queues.contains_key(&peer) {
                 continue;
             }

@@ -14,8 +14,20 @@ impl<P: Peers> Driver<P> {
     pub(super) fn turns(&mut self) -> Result<(), Fault> {
         loop {
             // Fields apart, because a turn borrows the replica.
-            let Self { replica, log, machine, snapshots, peers, flight, reads, changing, watched, transfers, .. } =
-                self;
+            let Self {
+                replica,
+                log,
+                machine,
+                snapshots,
+                peers,
+                flight,
+                reads,
+                changing,
+                watched,
+                transfers,
+                snapshot_wanted,
+                ..
+            } = self;
             let Some(mut turn) = replica.turn() else { break };
             let mut unreachable = Vec::new();
             while let Some(effect) = turn.next()? {
@@ -46,6 +58,7 @@ impl<P: Peers> Driver<P> {
                     Effect::PersistCommit(commit) => log.write_commit(commit)?,
                     Effect::MembersChanged { members, proposal } => {
                         tracing::info!(conf = ?members.conf, "the members changed");
+                        *snapshot_wanted |= !members.conf.learners.is_empty();
                         if let Some(reply) = proposal.and_then(|number| changing.remove(&number)) {
                             // A caller that has gone away needs no answer.
                             let _ = reply.send(Ok(()));

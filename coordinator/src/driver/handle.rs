@@ -120,6 +120,8 @@ pub struct Heard {
     pub hashes: Vec<(u64, Digest)>,
     /// Its wall clock, and ours before and after it was asked.
     pub clock: Option<(i64, Reading, Reading)>,
+    /// It has applied every change of members that its log holds, and did not refuse this replica.
+    pub settled: bool,
 }
 
 /// The clocks of this process.
@@ -225,6 +227,8 @@ pub struct NodeStatus {
     pub applied_index: u64,
     /// First index still in the log.
     pub first_index: u64,
+    /// It has applied every change of members that its log holds.
+    pub settled: bool,
 }
 
 /// The way to the driver. Cheap to clone.

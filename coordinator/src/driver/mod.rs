@@ -116,6 +116,8 @@ pub struct Driver<P: Peers> {
     last_snapshot: Place,
     applied_bytes: u64,
     snapshotting: bool,
+    /// The members changed since the last snapshot: who joined can only be sent one that names it.
+    snapshot_wanted: bool,
     /// Snapshots under way to peers, and ticks that are left to those that arrived until the peer has gone on from there.
     transfers: BTreeMap<u64, (Hold, Option<u32>)>,
     leaving: Option<u32>,
@@ -184,6 +186,7 @@ impl<P: Peers> Driver<P> {
             last_snapshot: snapshot,
             applied_bytes: 0,
             snapshotting: false,
+            snapshot_wanted: false,
             transfers: BTreeMap::new(),
             leaving: None,
             purge: None,
@@ -445,9 +448,10 @@ impl<P: Peers> Driver<P> {
         }
     }
 
-    /// This replica's clock, and never before log time, which does not run backwards whatever the clock does.
+    /// This replica's clock as it was judged last, and never before log time, which does not run backwards whatever the clock
+    /// does. Not read anew: it could have jumped since.
     fn now_ms(&self) -> i64 {
-        (self.options.clock)().max(self.machine.state().read().log_time().0)
+        self.watched.judged_ms().max(self.machine.state().read().log_time().0)
     }
 
     /// Proposes what was gathered as one log entry.
@@ -481,6 +485,7 @@ impl<P: Peers> Driver<P> {
             applied_index: status.applied_index,
             // Kept in memory: it does not fail.
             first_index: self.log.first_index().unwrap_or(0),
+            settled: self.replica.is_settled(),
         };
         self.status.send_if_modified(|before| std::mem::replace(before, now) != now);
     }

@@ -15,7 +15,7 @@ impl<P: Peers> Driver<P> {
         let entries = index.saturating_sub(self.last_snapshot.index);
         if self.snapshotting
             || entries == 0
-            || (entries < policy.every_entries && self.applied_bytes < policy.every_bytes)
+            || (!self.snapshot_wanted && entries < policy.every_entries && self.applied_bytes < policy.every_bytes)
         {
             return Ok(());
         }
@@ -24,6 +24,7 @@ impl<P: Peers> Driver<P> {
         let job = self.machine.begin_snapshot(self.identity, place, self.replica.members());
         let snapshots = self.snapshots.clone();
         self.snapshotting = true;
+        self.snapshot_wanted = false;
         self.applied_bytes = 0;
         std::thread::Builder::new()
             .name("snapshot".to_owned())

@@ -22,6 +22,8 @@ pub(super) struct Watched {
     clocks: ClockWatch,
     pub(super) hashes: HashWatch,
     verdict: Verdict,
+    /// The wall clock that the verdict speaks of.
+    judged_ms: i64,
     /// A group of the first release has replicas that tell no clocks: their leader stamps as it did.
     clocks_are_told: bool,
     peers: BTreeMap<u64, (StoreId, u32)>,
@@ -37,6 +39,7 @@ impl Watched {
             clocks: ClockWatch::default(),
             hashes: HashWatch::default(),
             verdict: Verdict::Unknown,
+            judged_ms: 0,
             clocks_are_told: true,
             peers: BTreeMap::new(),
             board,
@@ -47,6 +50,11 @@ impl Watched {
 
     pub(super) fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// The wall clock at the last verdict.
+    pub(super) fn judged_ms(&self) -> i64 {
+        self.judged_ms
     }
 
     /// Whether this replica's clock may stamp the log.
@@ -79,11 +87,17 @@ impl Watched {
 impl<P: Peers> Driver<P> {
     /// A peer told of itself.
     pub(super) fn heard(&mut self, heard: Heard) -> Result<(), Fault> {
-        let Heard { peer, store, feature_level, hashes, clock } = heard;
+        let Heard { peer, store, feature_level, hashes, clock, settled } = heard;
         if !self.replica.members().contains(peer) {
             return Ok(());
         }
         self.watched.peers.insert(peer, (store, feature_level));
+        if settled && self.replica.is_dormant() {
+            self.replica.met_settled(peer);
+            if !self.replica.is_dormant() {
+                tracing::info!("enough of the other replicas know of no other disk under this id: taking part");
+            }
+        }
         if let Some((theirs_ms, asked, answered)) = clock {
             self.watched.clocks.compare(peer, theirs_ms, asked, answered);
         }
@@ -115,6 +129,7 @@ impl<P: Peers> Driver<P> {
         let now = self.watched.clock.now();
         let voters = &self.replica.members().conf.voters;
         let verdict = self.watched.clocks.verdict(self.identity.replica_id, voters, now);
+        self.watched.judged_ms = now.wall_ms;
         let before = std::mem::replace(&mut self.watched.verdict, verdict);
         if before == verdict {
             return;

@@ -1,6 +1,6 @@
 //! Feeds: nodes push theirs to the leader, nodes and finance pull ours from any replica.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use stockmesh_coordinator_core::{Answer, validate};
 use stockmesh_proto::entry::Head;
@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::service;
+use super::sessions::Session;
 use crate::driver::Handle;
 use crate::outbox::OutboxFault;
 
@@ -58,13 +59,20 @@ impl FeedService for Feeds {
         if !self.leads() {
             return Err(not_leader(self.leader_address().as_deref()));
         }
+        let (sessions, session) = (self.sessions.clone(), Arc::new(OnceLock::new()));
+        let held = session.clone();
         let authorize = move |feed: &FeedId| {
             if !feed.participant.starts_with("node/") || !feed.destination.is_empty() {
                 return Err(unknown_feed(feed, "the coordinator takes feeds of nodes, for everyone"));
             }
-            if may(&caller, &feed.participant) { Ok(()) } else { Err(not_allowed(&caller, feed)) }
+            if !may(&caller, &feed.participant) {
+                return Err(not_allowed(&caller, feed));
+            }
+            // A stream says hello once: the place is free when its sink is gone.
+            let _ = held.set(sessions.open(&format!("push {}", feed.participant))?);
+            Ok(())
         };
-        let sink = Arc::new(NodeFacts { handle: self.handle.clone() });
+        let sink = Arc::new(NodeFacts { handle: self.handle.clone(), _session: session });
         let stream = serve_push(sink, request.into_inner(), authorize, self.hello(), self.shutdown.clone());
         Ok(Response::new(stream))
     }
@@ -73,12 +81,13 @@ impl FeedService for Feeds {
 
     async fn pull(&self, request: Request<Streaming<PullRequest>>) -> Result<Response<Self::PullStream>, Status> {
         let caller = Caller::of(&request, &self.security).map_err(|reject| to_status(&reject))?;
-        let handle = self.handle.clone();
+        let (handle, sessions) = (self.handle.clone(), self.sessions.clone());
         let open = move |feed: &FeedId| {
             if !may(&caller, &feed.destination) {
                 return Err(not_allowed(&caller, feed));
             }
-            OurFeed::open(handle, feed).map(Arc::new)
+            let session = sessions.open(&format!("pull {}", feed.destination))?;
+            OurFeed::open(handle, feed, session).map(Arc::new)
         };
         let stream = serve_pull(open, request.into_inner(), self.hello(), self.shutdown.clone());
         Ok(Response::new(stream))
@@ -88,6 +97,8 @@ impl FeedService for Feeds {
 /// A node's feed, taken into the log. The cursor is in the state: it moves with the effect.
 struct NodeFacts {
     handle: Handle,
+    /// Its place among the participant's streams.
+    _session: Arc<OnceLock<Session>>,
 }
 
 fn node_of(feed: &FeedId) -> Result<NodeId, Reject> {
@@ -165,10 +176,12 @@ struct OurFeed {
     handle: Handle,
     feed: FeedId,
     heads: watch::Receiver<u64>,
+    /// Its place among the participant's streams.
+    _session: Session,
 }
 
 impl OurFeed {
-    fn open(handle: Handle, feed: &FeedId) -> Result<Self, Reject> {
+    fn open(handle: Handle, feed: &FeedId, session: Session) -> Result<Self, Reject> {
         let standing = handle.state().read().feed_head(&feed.destination);
         // Not known here: not registered, or this replica has not applied that yet.
         let standing = standing.ok_or_else(|| unknown_feed(feed, "there is no such destination, or not yet here"))?;
@@ -182,7 +195,7 @@ impl OurFeed {
             ));
         }
         let heads = handle.outbox().watch(&feed.destination).map_err(|fault| rejected(&fault))?;
-        Ok(Self { handle, feed: standing.feed, heads })
+        Ok(Self { handle, feed: standing.feed, heads, _session: session })
     }
 }
 

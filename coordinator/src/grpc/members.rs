@@ -95,7 +95,10 @@ impl MemberService for MemberHandlers {
     ) -> Result<Response<ListMembersResponse>, Status> {
         self.asked(&request, READERS)?;
         let board = self.handle.board();
-        let mut members: Vec<Member> = board.members.directory.iter().map(|(id, _)| self.member(&board, id)).collect();
+        // A configuration may name others, which never joined.
+        let directory = board.members.directory.iter();
+        let listed = directory.filter(|(id, record)| record.removed || board.members.contains(*id));
+        let mut members: Vec<Member> = listed.map(|(id, _)| self.member(&board, id)).collect();
         members.sort_by_key(|member| (member.role() == MemberRole::Removed, member.replica_id));
         let feature_level = self.handle.state().read().feature_level();
         Ok(Response::new(ListMembersResponse { members, changing: board.members.is_joint(), feature_level }))

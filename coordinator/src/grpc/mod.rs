@@ -19,6 +19,7 @@ mod raft;
 mod recovery;
 mod replica;
 mod restore;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -84,6 +85,7 @@ pub struct Context {
     security: Security,
     dialer: Dialer,
     channels: Mutex<BTreeMap<u64, Channel>>,
+    sessions: sessions::Sessions,
     /// Turns true when the process goes down: streams end.
     shutdown: watch::Receiver<bool>,
 }
@@ -100,7 +102,14 @@ impl Context {
     #[must_use]
     pub fn new(handle: Handle, security: Security, shutdown: watch::Receiver<bool>) -> Arc<Self> {
         let dialer = Dialer::new(security.clone());
-        Arc::new(Self { handle, security, dialer, channels: Mutex::default(), shutdown })
+        Arc::new(Self {
+            handle,
+            security,
+            dialer,
+            channels: Mutex::default(),
+            sessions: sessions::Sessions::default(),
+            shutdown,
+        })
     }
 
     /// Checks who asks. A coordinator replica may forward what another caller asked it.

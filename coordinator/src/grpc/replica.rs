@@ -45,7 +45,8 @@ impl ReplicaService for Replicas {
         let store = StoreId::try_from(store_id.as_slice()).map_err(|_| {
             to_status(&Reject::new(Reason::InvalidValue, "a store's identity has 16 bytes").field("store_id"))
         })?;
-        let heard = Heard { peer: from_replica, store, feature_level, hashes: digests(hashes), clock: None };
+        let heard =
+            Heard { peer: from_replica, store, feature_level, hashes: digests(hashes), clock: None, settled: false };
         self.handle.tell(Control::Heard(heard)).await;
         Ok(Response::new(ExchangeResponse {
             replica_id: me,
@@ -53,6 +54,7 @@ impl ReplicaService for Replicas {
             feature_level: FEATURE_LEVEL,
             clock_ms: self.handle.reading().wall_ms,
             hashes: hashes_of(&self.handle),
+            settled: self.handle.status().settled,
         }))
     }
 

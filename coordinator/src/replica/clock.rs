@@ -68,10 +68,11 @@ impl ClockWatch {
         if self.jumped(answered) {
             // What was compared before speaks of another clock than the present one.
             self.compared.clear();
+            self.trusted = false;
         }
         if (asked.wall_ms - asked.monotonic_ms - anchor).abs() > TOLERANCE_MS {
             // It jumped while the answer was under way.
-            self.anchor_ms = None;
+            (self.anchor_ms, self.trusted) = (None, false);
             return;
         }
         // A slow drift, or a clock that is being slewed, moves the anchor with it.
@@ -188,6 +189,16 @@ mod tests {
             Verdict::Right,
             "what was compared before the jump is forgotten"
         );
+    }
+
+    #[test]
+    fn a_jump_between_two_verdicts_is_not_forgotten() {
+        let mut watch = watch(0, &[(2, 0), (3, 0)]);
+        assert_eq!(watch.verdict(1, &VOTERS, at(20, 0)), Verdict::Right);
+        // It jumps, and one of five is compared with, before anybody asks.
+        let voters = [1, 2, 3, 4, 5];
+        watch.compare(2, at(605, 0).wall_ms, at(600, 3_600_000), at(610, 3_600_000));
+        assert_eq!(watch.verdict(1, &voters, at(620, 3_600_000)), Verdict::Unknown);
     }
 
     #[test]

@@ -151,13 +151,14 @@ impl Members {
         !self.conf.voters_outgoing.is_empty()
     }
 
-    /// Addresses of the members, by id.
+    /// Addresses of the members, by id. One that has just joined knows no members yet: then all that it was told of.
     pub fn addresses(&self) -> impl Iterator<Item = (u64, &str)> {
-        let of_member = |(id, record): (u64, &Record)| self.contains(id) && !record.address.is_empty();
-        self.directory
-            .iter()
-            .filter(move |(id, record)| of_member((*id, record)))
-            .map(|(id, record)| (id, record.address.as_str()))
+        let knows_none = self.conf.voters.is_empty();
+        let meant = move |id: u64, record: &Record| {
+            (knows_none && !record.removed || self.contains(id)) && !record.address.is_empty()
+        };
+        let all = self.directory.iter().filter(move |(id, record)| meant(*id, record));
+        all.map(|(id, record)| (id, record.address.as_str()))
     }
 
     /// Whether messages of `replica`, on the disk `store`, may be stepped.

@@ -20,9 +20,11 @@ mod proposals;
 mod reads;
 mod turn;
 
+use std::collections::BTreeSet;
+
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChangeV2, Message};
-use raft::{Config, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage};
+use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, StateRole, Storage};
 
 pub use admission::Malformed;
 pub use turn::{Committed, Effect, Turn};
@@ -187,6 +189,11 @@ pub struct Replica<L: Storage> {
     fit: bool,
     /// Ticks for which an unfit replica has held back from an election.
     held_back: usize,
+    /// A voter on an empty disk: it may be one of a fresh group, or one that lost its disk and forgot its votes. Whom of the
+    /// others it has met, until there are enough of them to know.
+    dormant: Option<BTreeSet<u64>>,
+    /// No change of members stands in the log behind this index.
+    last_change: u64,
 }
 
 /// Elections that an unfit replica sits out before it campaigns all the same: it may be the only one with the whole log, and
@@ -206,7 +213,14 @@ impl<L: Storage> Replica<L> {
         let members = Members { conf, directory: settings.directory.clone() };
         // Bound to another disk before this start: it would vote twice.
         members.admit(settings.id, &settings.store)?;
+        let raft = &node.raft;
+        let blank = raft.term == 0 && raft.raft_log.last_index() == 0 && settings.applied == 0;
+        let dormant = (blank && members.is_voter(settings.id) && members.conf.voters.len() > 1).then(BTreeSet::new);
+        // What the log holds beyond what is applied is not looked at: any of it may be one.
+        let last_change = raft.raft_log.last_index();
         Ok(Self {
+            dormant,
+            last_change,
             members,
             store: settings.store,
             election_ticks: settings.election_ticks,
@@ -222,7 +236,7 @@ impl<L: Storage> Replica<L> {
     /// One tick of time has passed.
     pub fn tick(&mut self) {
         self.reads.tick();
-        if self.holds_back() {
+        if self.dormant.is_some() || self.holds_back() {
             return;
         }
         self.node.tick();
@@ -230,6 +244,32 @@ impl<L: Storage> Replica<L> {
         if !self.fit && self.leads() && self.node.raft.lead_transferee.is_none() {
             self.hand_over();
         }
+    }
+
+    /// True for a voter on an empty disk that has not met enough of the others yet to know that it is none that lost its disk.
+    #[must_use]
+    pub fn is_dormant(&self) -> bool {
+        self.dormant.is_some()
+    }
+
+    /// A peer that has applied every change of members in its log ([`Self::is_settled`]) did not refuse this replica: it knows
+    /// of no other disk under this id. As many as any majority lacks, and one more, know of every disk that the group's log
+    /// has bound: then this replica takes part.
+    pub fn met_settled(&mut self, peer: u64) {
+        let Some(met) = &mut self.dormant else { return };
+        let voters = &self.members.conf.voters;
+        if peer != self.node.raft.id && voters.contains(&peer) {
+            met.insert(peer);
+        }
+        if met.len() >= voters.len().div_ceil(2) {
+            self.dormant = None;
+        }
+    }
+
+    /// It has applied every change of members that its log holds.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.last_change <= self.applied.0
     }
 
     /// An unfit replica waits at the brink of an election, where it still gives its vote.
@@ -285,6 +325,9 @@ impl<L: Storage> Replica<L> {
         // Commands reach the leader as requests, so that they are checked and decided there; a proposal that comes as a
         // raft message would pass that by.
         admission::check(&self.node.raft, &message)?;
+        if self.dormant.is_some() {
+            return Ok(());
+        }
         let kind = message.get_msg_type();
         if let Err(error) = self.node.step(message) {
             tracing::debug!(?kind, %error, "raft message not taken");
@@ -434,7 +477,7 @@ impl<L: Storage> Replica<L> {
         if let Change::Promote { id, .. } = change {
             self.check_caught_up(*id)?;
         }
-        let number = self.proposals.next();
+        let number = self.proposals.next_change();
         let context = self.proposals.context(number);
         self.node.propose_conf_change(context, planned.conf_change).map_err(|_| ChangeError::Busy)?;
         self.proposals.began(number, self.node.raft.raft_log.last_index(), self.node.raft.term);
@@ -447,16 +490,19 @@ impl<L: Storage> Replica<L> {
             return Err(ChangeError::Behind(format!("member {learner} was never met: start it, and promote it then")));
         }
         let raft = &self.node.raft;
-        let matched =
-            raft.prs().get(learner).filter(|progress| progress.recent_active).map(|progress| progress.matched);
+        let progress = raft.prs().get(learner).filter(|progress| progress.recent_active);
+        // Probed, or sent a snapshot: what it has is not known yet.
+        let matched = progress.map(|known| if known.state == ProgressState::Replicate { known.matched } else { 0 });
         match matched {
             None => {
                 Err(ChangeError::Behind(format!("member {learner} has not answered lately: promote it when it runs")))
             }
-            Some(matched) if matched + PROMOTE_WITHIN < raft.raft_log.committed => Err(ChangeError::Behind(format!(
-                "member {learner} has {matched} of {} log entries: promote it when it has caught up",
-                raft.raft_log.committed
-            ))),
+            Some(matched) if matched == 0 || matched + PROMOTE_WITHIN < raft.raft_log.committed => {
+                Err(ChangeError::Behind(format!(
+                    "member {learner} has {matched} of {} log entries: promote it when it has caught up",
+                    raft.raft_log.committed
+                )))
+            }
             Some(_) => Ok(()),
         }
     }

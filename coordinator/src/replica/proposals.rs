@@ -5,20 +5,29 @@
 
 use std::collections::BTreeMap;
 
+/// Changes of members are numbered from here, apart from the others: who gathers commands under the number of the proposal
+/// to come must find it unused.
+const CHANGES: u64 = 1 << 63;
+
 pub(super) struct Proposals {
     proposer: u64,
     next: u64,
+    next_change: u64,
     /// By number: the index and term that it was appended at. Bounded by Raft's limit of uncommitted bytes.
     waiting: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Proposals {
     pub(super) fn new(proposer: u64) -> Self {
-        Self { proposer, next: 1, waiting: BTreeMap::new() }
+        Self { proposer, next: 1, next_change: CHANGES, waiting: BTreeMap::new() }
     }
 
     pub(super) fn next(&self) -> u64 {
         self.next
+    }
+
+    pub(super) fn next_change(&self) -> u64 {
+        self.next_change
     }
 
     /// What travels with the entry.
@@ -27,7 +36,8 @@ impl Proposals {
     }
 
     pub(super) fn began(&mut self, number: u64, index: u64, term: u64) {
-        self.next = number + 1;
+        let counter = if number >= CHANGES { &mut self.next_change } else { &mut self.next };
+        *counter = number + 1;
         self.waiting.insert(number, (index, term));
     }
 

@@ -124,6 +124,10 @@ impl<'a, L: Storage> Turn<'a, L> {
                     let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().get_metadata().clone());
                     let (hard_state, sync) = (ready.hs().cloned(), ready.must_sync());
                     let entries = ready.take_entries();
+                    let is_change = |entry: &&Entry| entry.get_entry_type() != EntryType::EntryNormal;
+                    if let Some(change) = entries.iter().rev().find(is_change) {
+                        self.replica.last_change = self.replica.last_change.max(change.index);
+                    }
                     if snapshot.is_some() || hard_state.is_some() || !entries.is_empty() {
                         self.pending.push_back(Effect::Persist { snapshot, entries, hard_state, sync });
                     }

@@ -304,6 +304,11 @@ fn decode_bounds(bytes: &[u8]) -> Result<(u64, (u64, u64)), StorageFault> {
     }
 }
 
+fn names(snapshot: &Snapshot, member: u64) -> bool {
+    let conf = snapshot.get_metadata().get_conf_state();
+    [&conf.voters, &conf.learners, &conf.voters_outgoing].iter().any(|ids| ids.contains(&member))
+}
+
 fn other(error: raft_engine::Error) -> raft::Error {
     raft::Error::Store(StorageError::Other(Box::new(error)))
 }
@@ -367,9 +372,12 @@ impl Storage for DiskLog {
 
     /// The place of the newest snapshot on disk, with the directory of members for its data. Its files go to the follower by
     /// a stream of their own.
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         match &self.kept().snapshot {
-            Some(snapshot) if snapshot.get_metadata().index >= request_index => Ok(snapshot.clone()),
+            // A replica that has joined since would not take it: its name is not among the members. The next one will do.
+            Some(snapshot) if snapshot.get_metadata().index >= request_index && names(snapshot, to) => {
+                Ok(snapshot.clone())
+            }
             _ => Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable)),
         }
     }

@@ -12,7 +12,9 @@
 
 pub mod identity;
 pub mod log;
+pub mod manifest;
 pub mod snapshots;
+mod sums;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

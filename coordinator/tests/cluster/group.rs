@@ -44,6 +44,9 @@ pub(crate) struct Group {
     pub(crate) addresses: Vec<String>,
     pub(crate) replicas: Vec<Option<Running>>,
     pub(crate) snapshot_every: u64,
+    /// Ids of the replicas, and those that joined a group that ran.
+    pub(crate) ids: Vec<u64>,
+    pub(crate) joined: Vec<u64>,
     /// The replicas' certificate, and that of who asks them.
     pub(crate) security: Security,
     pub(crate) asker: Security,
@@ -65,6 +68,8 @@ impl Group {
             addresses,
             replicas: (0..3).map(|_| None).collect(),
             snapshot_every,
+            ids: vec![1, 2, 3],
+            joined: Vec::new(),
             security,
             asker,
         };
@@ -75,10 +80,14 @@ impl Group {
     }
 
     pub(crate) fn run(&mut self, at: usize, listener: TcpListener) {
-        let replicas = (1..).zip(&self.addresses).map(|(id, address)| ReplicaConfig { id, address: address.clone() });
+        let id = self.ids[at];
+        let all = self.ids.iter().zip(&self.addresses);
+        // Those of the beginning don't know of later ones; who joins knows all.
+        let known = all.filter(|(other, _)| **other <= 3 || **other == id);
+        let replicas = known.map(|(id, address)| ReplicaConfig { id: *id, address: address.clone() });
         let config = Config {
             group: 1,
-            replica_id: at as u64 + 1,
+            replica_id: id,
             listen: self.addresses[at].parse().unwrap(),
             data_dir: self.data_dir(at),
             replicas: replicas.collect(),
@@ -89,7 +98,7 @@ impl Group {
             snapshot_every_entries: self.snapshot_every,
             snapshot_every_mib: 64,
             log_keep_entries: 10,
-            join: false,
+            join: self.joined.contains(&id),
         };
         let (stop, stopped) = oneshot::channel();
         let stopped = async { stopped.await.unwrap_or(Stop::AtOnce) };
@@ -97,8 +106,20 @@ impl Group {
         self.replicas[at] = Some(Running { stop, task });
     }
 
+    /// A fresh replica that joins under this id; gives its position.
+    pub(crate) async fn join(&mut self, id: u64) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.addresses.push(listener.local_addr().unwrap().to_string());
+        self.replicas.push(None);
+        self.ids.push(id);
+        self.joined.push(id);
+        let at = self.replicas.len() - 1;
+        self.run(at, listener);
+        at
+    }
+
     pub(crate) fn data_dir(&self, at: usize) -> std::path::PathBuf {
-        self.folder.path().join(at.to_string())
+        self.folder.path().join(self.ids[at].to_string())
     }
 
     pub(crate) async fn restart(&mut self, at: usize) {
@@ -134,7 +155,7 @@ impl Group {
     pub(crate) async fn leader(&self) -> usize {
         eventually("a leader", || async {
             let (mut leaders, mut asked) = (Vec::new(), 0);
-            for at in 0..3 {
+            for at in 0..self.replicas.len() {
                 if self.replicas[at].is_some() {
                     asked += 1;
                     leaders.push(self.status(at).await?.leader_id);
@@ -142,7 +163,7 @@ impl Group {
             }
             let first = *leaders.first()?;
             // 0: it knows of no leader.
-            let position = usize::try_from(first).ok()?.checked_sub(1)?;
+            let position = self.ids.iter().position(|id| *id == first)?;
             (leaders.len() == asked && leaders.iter().all(|leader| *leader == first)).then_some(position)
         })
         .await
@@ -152,7 +173,7 @@ impl Group {
     pub(crate) async fn agree(&self) {
         eventually("all replicas to hold the same state", || async {
             let mut seen = Vec::new();
-            for at in 0..3 {
+            for at in 0..self.replicas.len() {
                 if self.replicas[at].is_some() {
                     let status = self.status(at).await?;
                     seen.push((status.applied_index, status.state_hash));
@@ -164,7 +185,7 @@ impl Group {
     }
 
     pub(crate) async fn end(mut self) {
-        for at in 0..3 {
+        for at in 0..self.replicas.len() {
             if self.replicas[at].is_some() {
                 self.stop(at, Stop::AtOnce).await;
             }

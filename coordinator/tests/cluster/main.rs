@@ -2,7 +2,9 @@
 //! comes back so late that it needs a snapshot.
 
 mod group;
+mod members;
 mod overload;
+mod processes;
 mod recovery;
 mod streams;
 
