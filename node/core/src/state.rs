@@ -130,6 +130,15 @@ impl NodeState {
         Ok(self.take_over(context, time, changes, facts, answer))
     }
 
+    /// What a command would answer. Changes nothing, and remembers no request.
+    ///
+    /// # Errors
+    /// The business answer that says no.
+    pub fn check(&self, context: &Context, command: Command, archive: &dyn Archive) -> Result<Answer, Reject> {
+        let mut draft = Draft::new(self, archive, self.meta.time.max(context.now));
+        command.execute(context, &mut draft)
+    }
+
     fn take_over(
         &mut self,
         context: &Context,

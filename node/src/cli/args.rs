@@ -10,6 +10,7 @@ use stockmesh_service::request::new_request_id;
 use stockmesh_types::{AllocationId, Currency, NodeId, StockKey};
 
 use super::lines::{AllocationLine, GoodsLine, allocation_line, goods_line, stock_key};
+use super::site::args::UnitArgs;
 
 /// Which node, and how to reach it.
 #[derive(Clone, Debug, Args)]
@@ -68,6 +69,8 @@ pub(crate) enum ClientVerb {
         /// Receipt number, unique at the node [default: the request id]
         #[arg(long, default_value = "")]
         receipt_id: String,
+        #[command(flatten)]
+        units: UnitArgs,
     },
     /// Sell at the counter, of what the node retained
     ///
@@ -188,6 +191,11 @@ pub(crate) enum ClientVerb {
         /// Why; found needs a positive change, loss and damage a negative one
         #[arg(long, value_enum)]
         reason: AdjustArg,
+        /// Document or note
+        #[arg(long, default_value = "")]
+        reference: String,
+        #[command(flatten)]
+        units: UnitArgs,
     },
     /// Customers' returns
     Return {
@@ -274,6 +282,8 @@ macro_rules! values {
         }
     };
 }
+
+pub(crate) use values;
 
 values!(Kind => feed::ReceiptKind {
     /// Against a purchase order

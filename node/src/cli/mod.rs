@@ -8,6 +8,7 @@ mod args;
 mod client;
 mod lines;
 mod show;
+pub(crate) mod site;
 mod verbs;
 
 use std::ffi::OsString;
@@ -58,6 +59,8 @@ enum Verb {
     Serve(ServeArgs),
     #[command(flatten)]
     Client(args::ClientVerb),
+    #[command(flatten)]
+    Site(site::args::SiteVerb),
     /// Certificates for development: make a CA, issue certificates
     Certs(CertsArgs),
     /// Print completions for a shell
@@ -239,6 +242,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             serve::run(config, security).map_err(Failure::Other)
         }
         Verb::Client(verb) => verb.run(security(&tls)?),
+        Verb::Site(verb) => verb.run(security(&tls)?),
         Verb::Certs(args) => {
             args.run(&mut std::io::stdout()).map_err(|error| Failure::Other(anyhow::Error::new(error)))
         }

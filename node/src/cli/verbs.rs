@@ -26,14 +26,21 @@ impl ClientVerb {
 
     async fn execute(self, security: Security) -> Result<(), Failure> {
         match self {
-            Self::Receive { target, once, lines, currency, kind, reference, receipt_id } => {
+            Self::Receive { target, once, lines, currency, kind, reference, receipt_id, units } => {
+                if lines.len() > 1 && (units.pack.is_some() || !units.groups().is_empty()) {
+                    let message = "--pack, --lot, --bin and --serial are about one line: give one --line with them";
+                    return Err(Failure::Usage(message.to_owned()));
+                }
                 let client = Client::new(target, security);
                 let line = |line: GoodsLine| -> Result<feed::ReceiptLine, Failure> {
                     let amount = amount_of(&line, "cost")?;
                     let minor = minor_units(amount, currency)?;
+                    let (quantity, entered) = units.quantity(line.quantity);
                     Ok(feed::ReceiptLine {
                         stock_key: wire(&line.stock_key),
-                        quantity: line.quantity,
+                        quantity,
+                        entered,
+                        units: units.groups(),
                         condition: line.condition.into(),
                         cost: Some(common::Money { currency_code: currency.code().to_owned(), minor }),
                         ..Default::default()
@@ -112,15 +119,17 @@ impl ClientVerb {
                 };
                 client.tasks(call!(client, decline_allocation, request).task.as_slice());
             }
-            Self::Adjust { target, once, item, delta, reason } => {
+            Self::Adjust { target, once, item, delta, reason, reference, units } => {
                 let client = Client::new(target, security);
                 let request = AdjustStockRequest {
                     node: client.node().await?,
                     request_id: once.id(),
                     stock_key: wire(&item),
-                    delta,
+                    delta: if units.pack.is_some() { delta.signum() } else { delta },
                     reason: reason.wire(),
-                    ..Default::default()
+                    reference,
+                    entered: units.quantity(delta.abs()).1,
+                    units: units.groups(),
                 };
                 let id = request.request_id.clone();
                 client.levels("adjustment_id", &id, call!(client, adjust_stock, request).level.as_slice());

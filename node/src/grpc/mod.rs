@@ -16,7 +16,7 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 use stockmesh_node_core::command::Command;
 use stockmesh_node_core::views::TaskFilter;
-use stockmesh_node_core::{Answer, BodyHash, RequestStamp};
+use stockmesh_node_core::{Answer, BodyHash, Context, RequestStamp};
 use stockmesh_proto::node::v1::count_service_server::CountServiceServer;
 use stockmesh_proto::node::v1::exception_service_server::ExceptionServiceServer;
 use stockmesh_proto::node::v1::inbound_service_server::InboundServiceServer;
@@ -166,6 +166,28 @@ impl NodeApi {
         Ok((hosted, id, caller.principal().clone()))
     }
 
+    /// What a receipt would be answered with, without booking it.
+    async fn check_receipt(
+        &self,
+        request: &Request<ReceiveStockRequest>,
+    ) -> Result<Response<ReceiveStockResponse>, Status> {
+        let prepared = || {
+            let body = request.get_ref();
+            let (hosted, _, principal) = self.admit(request, &body.node)?;
+            let id = RequestId::new(&body.request_id).map_err(|reject| reject.field("request_id"))?;
+            Ok((hosted, principal, parse::receive(body, id)?))
+        };
+        let (hosted, principal, command) = prepared().map_err(|reject: Reject| to_status(&reject))?;
+        let checked = hosted.node.read(move |view| {
+            let context = Context { now: view.now, business_date: view.now.date(), principal, request: None };
+            view.state.check(&context, command, view.archive)
+        });
+        match checked.await.map_err(|reject| to_status(&reject))? {
+            Answer::StockReceived(response) => Ok(Response::new(response)),
+            other => Err(internal(&format!("an answer of another kind: {other:?}"))),
+        }
+    }
+
     async fn change<R: Change>(&self, request: &Request<R>) -> Result<Answer, Status> {
         let prepared = || {
             let body = request.get_ref();
@@ -213,6 +235,9 @@ fn optional<T>(text: &str, read: impl FnOnce(&str) -> Result<T, Reject>) -> Resu
 #[tonic::async_trait]
 impl NodeService for NodeApi {
     async fn receive_stock(&self, r: Request<ReceiveStockRequest>) -> Result<Response<ReceiveStockResponse>, Status> {
+        if r.get_ref().validate_only {
+            return self.check_receipt(&r).await;
+        }
         change_method!(self, r, StockReceived)
     }
 

@@ -77,10 +77,9 @@ impl Draft<'_> {
         if counted < quantity {
             return Err(too_few(key, condition, counted, quantity));
         }
-        if !named.is_empty() && UnitGroup::total(named) != quantity {
-            let message = format!("{} units are named, quantity is {quantity}", UnitGroup::total(named));
-            return Err(Reject::new(Reason::UnitsMismatch, message).field("units"));
-        }
+        let mut named = named.to_vec();
+        UnitGroup::fill(&mut named, quantity)?;
+        let named = named.as_slice();
         let tracked = self.item_attributes(&key.item).is_some_and(|attributes| attributes.track_serials);
         let needs_serials = tracked && rule.needs_serials;
         if needs_serials && (named.is_empty() || named.iter().any(|group| group.serials.is_empty())) {
@@ -180,10 +179,7 @@ impl Draft<'_> {
         today: BusinessDate,
     ) -> Result<Vec<UnitGroup>, Reject> {
         let mut units = if units.is_empty() { vec![UnitGroup::plain(quantity)] } else { units };
-        if UnitGroup::total(&units) != quantity {
-            let message = format!("{} units are named, quantity is {quantity}", UnitGroup::total(&units));
-            return Err(Reject::new(Reason::UnitsMismatch, message).field("units"));
-        }
+        UnitGroup::fill(&mut units, quantity)?;
         let attributes = self.item_attributes(&key.item);
         let (lots, serials, days) = attributes.map_or((false, false, 0), |attributes| {
             (attributes.track_lots, attributes.track_serials, i64::from(attributes.shelf_life_days))

@@ -118,7 +118,8 @@ impl UnitGroup {
         }
         let mut seen = std::collections::BTreeSet::new();
         let read = |(n, group): (usize, &common::UnitGroup)| {
-            let group = Self::read(group).map_err(|reject| reject.within(&format!("{field}[{n}]")))?;
+            let group =
+                Self::read(group, groups.len() == 1).map_err(|reject| reject.within(&format!("{field}[{n}]")))?;
             match group.serials.iter().find(|serial| !seen.insert((*serial).clone())) {
                 Some(twice) => Err(Reject::new(Reason::DuplicateLine, format!("serial number {twice} stands twice"))
                     .field(format!("{field}[{n}].serials"))),
@@ -128,10 +129,10 @@ impl UnitGroup {
         groups.iter().enumerate().map(read).collect()
     }
 
-    fn read(group: &common::UnitGroup) -> Result<Self, Reject> {
+    fn read(group: &common::UnitGroup, only: bool) -> Result<Self, Reject> {
         let common::UnitGroup { quantity, lot, expiry_date, bin, serials } = group;
         let read = Self {
-            quantity: positive(*quantity, "quantity")?,
+            quantity: if only && *quantity == 0 { 0 } else { positive(*quantity, "quantity")? },
             lot: Label::new(lot, "lot")?,
             expiry: match expiry_date.as_str() {
                 "" => None,
@@ -143,7 +144,7 @@ impl UnitGroup {
         if read.serials.iter().any(Label::is_none) {
             return Err(Reject::new(Reason::MissingField, "a serial number is empty").field("serials"));
         }
-        if !read.serials.is_empty() && i64::try_from(read.serials.len()) != Ok(read.quantity) {
+        if read.quantity > 0 && !read.serials.is_empty() && i64::try_from(read.serials.len()) != Ok(read.quantity) {
             let message = format!("{} serial numbers for {} units", read.serials.len(), read.quantity);
             return Err(Reject::new(Reason::UnitsMismatch, message).field("serials"));
         }
@@ -168,6 +169,27 @@ impl UnitGroup {
             serials: group.serials.iter().map(ToString::to_string).collect(),
         };
         groups.iter().map(wire).collect()
+    }
+
+    /// The only group of a request may leave its quantity out: it is then of all units.
+    ///
+    /// # Errors
+    /// [`Reason::UnitsMismatch`] when the groups are not as many units, or serial numbers, as the quantity.
+    pub(crate) fn fill(groups: &mut [Self], quantity: Quantity) -> Result<(), Reject> {
+        if let [only] = groups
+            && only.quantity == 0
+        {
+            only.quantity = quantity;
+        }
+        let serials = groups
+            .iter()
+            .any(|group| !group.serials.is_empty() && Quantity::try_from(group.serials.len()) != Ok(group.quantity));
+        if !groups.is_empty() && (Self::total(groups) != quantity || serials) {
+            let named = if serials { "serial numbers" } else { "units" };
+            let message = format!("quantity is {quantity}, and not as many {named} are named");
+            return Err(Reject::new(Reason::UnitsMismatch, message).field("units"));
+        }
+        Ok(())
     }
 
     /// Units in all groups.
@@ -226,7 +248,9 @@ mod tests {
     fn groups_are_checked_one_by_one() {
         let cases = [
             (vec![group(2, "L", "2026-11-21", &["a", "b"])], None),
-            (vec![group(0, "", "", &[])], Some((Reason::QuantityNotPositive, "u[0].quantity"))),
+            (vec![group(0, "", "", &[])], None),
+            (vec![group(1, "", "", &[]), group(0, "", "", &[])], Some((Reason::QuantityNotPositive, "u[1].quantity"))),
+            (vec![group(-1, "", "", &[])], Some((Reason::QuantityNotPositive, "u[0].quantity"))),
             (vec![group(1, "a b", "", &[])], Some((Reason::InvalidId, "u[0].lot"))),
             (vec![group(1, "L", "21.11.2026", &[])], Some((Reason::InvalidDate, "u[0].expiry_date"))),
             (vec![group(1, "", "2026-11-21", &[])], Some((Reason::MissingField, "u[0].lot"))),
