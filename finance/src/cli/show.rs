@@ -120,7 +120,19 @@ pub(super) fn suspense(output: OutputFormat, items: &[wire::SuspenseItem], next:
 }
 
 pub(super) fn stock_values(output: OutputFormat, values: &[wire::StockValue], next: &str) {
-    let columns = ["node", "item", "grade", "units", "value", "currency", "returned", "at value", "unreceived"];
+    let columns = [
+        "node",
+        "item",
+        "grade",
+        "units",
+        "value",
+        "currency",
+        "returned",
+        "at value",
+        "unreceived",
+        "held",
+        "set aside",
+    ];
     let mut table = Table::new(&columns);
     for value in values {
         let amount = |minor| decimal_of(minor, &value.currency_code);
@@ -135,6 +147,8 @@ pub(super) fn stock_values(output: OutputFormat, values: &[wire::StockValue], ne
             value.returns_pending_quantity.to_string(),
             amount(value.returns_pending_value_minor),
             value.unreceived_quantity.to_string(),
+            value.held_quantity.to_string(),
+            value.set_aside_quantity.to_string(),
         ]);
     }
     let rows: Vec<Value> = values
@@ -147,6 +161,9 @@ pub(super) fn stock_values(output: OutputFormat, values: &[wire::StockValue], ne
                 "returns_pending_quantity": value.returns_pending_quantity,
                 "returns_pending_value_minor": value.returns_pending_value_minor,
                 "unreceived_quantity": value.unreceived_quantity,
+                "held_quantity": value.held_quantity, "held_value_minor": value.held_value_minor,
+                "set_aside_quantity": value.set_aside_quantity,
+                "set_aside_value_minor": value.set_aside_value_minor,
             })
         })
         .collect();

@@ -62,6 +62,10 @@ pub(super) fn stock(row: StockRow) -> wire::StockValue {
         pending_value_minor,
         unreceived_quantity,
         unreceived_value_minor: _,
+        held_quantity,
+        held_value_minor,
+        set_aside_quantity,
+        set_aside_value_minor,
     } = row;
     wire::StockValue {
         node,
@@ -75,6 +79,10 @@ pub(super) fn stock(row: StockRow) -> wire::StockValue {
         returns_pending_value_minor: pending_value_minor,
         unreceived_quantity,
         shelf_life_class,
+        held_quantity,
+        held_value_minor,
+        set_aside_quantity,
+        set_aside_value_minor,
     }
 }
 

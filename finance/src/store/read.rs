@@ -71,6 +71,14 @@ pub struct StockRow {
     pub unreceived_quantity: i64,
     /// Provisional value of those, minor units.
     pub unreceived_value_minor: i64,
+    /// Units held in receiving.
+    pub held_quantity: i64,
+    /// Value of those, minor units.
+    pub held_value_minor: i64,
+    /// Units that wait to be refurbished, sold off or sent back.
+    pub set_aside_quantity: i64,
+    /// What those are carried at, minor units.
+    pub set_aside_value_minor: i64,
 }
 
 /// Where the books are.
@@ -234,7 +242,8 @@ impl Reader {
     pub fn stock(&self, after: &StockRow, size: usize, node: &str) -> Result<Page<StockRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT node, item, grade, owner, shelf_life_class, currency, quantity, value_minor, pending_quantity, \
-             pending_value_minor, unreceived_quantity, unreceived_value_minor FROM stock \
+             pending_value_minor, unreceived_quantity, unreceived_value_minor, held_quantity, held_value_minor, \
+             set_aside_quantity, set_aside_value_minor FROM stock \
              WHERE (node, item, grade, owner, shelf_life_class) > (?1, ?2, ?3, ?4, ?5) AND (?6 = '' OR node = ?6) \
              ORDER BY node, item, grade, owner, shelf_life_class LIMIT ?7",
         )?;
@@ -281,6 +290,10 @@ fn stock_row(row: &Row<'_>) -> rusqlite::Result<StockRow> {
         pending_value_minor: row.get(9)?,
         unreceived_quantity: row.get(10)?,
         unreceived_value_minor: row.get(11)?,
+        held_quantity: row.get(12)?,
+        held_value_minor: row.get(13)?,
+        set_aside_quantity: row.get(14)?,
+        set_aside_value_minor: row.get(15)?,
     })
 }
 

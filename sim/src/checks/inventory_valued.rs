@@ -26,7 +26,8 @@ fn run(result: &DemoResult) -> Findings {
             format!("{}: {} units worth {}", what(), value.quantity, value.value_minor)
         });
         findings.equal(|| format!("{}: units at provisional cost", what()), &value.unreceived_quantity, &0);
-        let units = (value.quantity, value.returns_pending_quantity);
+        // What waits for a disposition is quarantined at its node.
+        let units = (value.quantity + value.set_aside_quantity, value.returns_pending_quantity);
         layers.insert((value.node.clone(), value.item.clone(), value.grade, value.owner.clone()), units);
     }
     for (node, levels) in &evidence.levels {
