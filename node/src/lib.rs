@@ -14,6 +14,7 @@
 //! Reading order: [`config`], [`store`], [`engine`], [`writer`], [`actor`], [`tail`], [`links`], [`grpc`], [`serve`], [`cli`].
 
 pub mod actor;
+pub mod carrier;
 pub mod cli;
 
 pub mod config;
@@ -21,6 +22,7 @@ pub mod engine;
 pub mod feed_pages;
 pub mod grpc;
 pub mod links;
+pub mod paper;
 pub mod serve;
 pub mod store;
 pub mod tail;

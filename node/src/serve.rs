@@ -188,13 +188,14 @@ async fn start_node(
 ) -> anyhow::Result<Started> {
     let identity = Identity { group: config.group, node: settings.id.clone(), epoch: FIRST_EPOCH };
     let (store_dir, marker_path) = paths(config, &settings.id);
-    let (policy, site_policy) = (settings.policy(), settings.site_policy());
+    let (policy, site_policy, rules) = (settings.policy(), settings.site_policy(), settings.rules()?);
     let opening = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let (mut marker, mark) = MarkerFile::open(&marker_path)?;
         let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir)?);
         let mut opened = open(Arc::clone(&store), identity, policy, mark)?;
         let (Opened::Ready(engine) | Opened::Recovering(engine, _)) = &mut opened;
         engine.set_site_policy(site_policy);
+        engine.set_rules(rules);
         if let (Opened::Ready(engine), None) = (&opened, mark) {
             marker.create(Mark { epoch: FIRST_EPOCH.0, head: engine.head() })?;
         }

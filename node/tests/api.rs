@@ -226,8 +226,8 @@ fn what_is_wrong_with_the_others_is_named() {
             disposition: disposition.into(),
             ..Default::default()
         };
-        let refused = refusal(api.inspect_return(Request::new(inspect(feed::Disposition::Refurbish))).await);
-        assert_eq!(refused, (Some(Reason::NotInThisRelease), "disposition".to_owned()));
+        let refused = refusal(api.inspect_return(Request::new(inspect(feed::Disposition::Unspecified))).await);
+        assert_eq!(refused, (Some(Reason::UnspecifiedEnum), "disposition".to_owned()));
         let adjust = |delta, reason: feed::AdjustReason| AdjustStockRequest {
             node: node(),
             request_id: id(64),

@@ -36,6 +36,28 @@ pub struct Allocation {
     pub accepted_time: LogTime,
     /// Its place in the order in which work was taken on, from 1.
     pub number: u64,
+    /// How it is handled.
+    pub handling: Handling,
+}
+
+/// How an allocation is handled, beside its progress. Written to the store as it is.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Handling {
+    /// Transfer that it belongs to; empty: it is for a customer.
+    #[prost(string, tag = "1")]
+    pub transfer_id: String,
+    /// Node that it goes to; empty: to a customer.
+    #[prost(string, tag = "2")]
+    pub destination_node: String,
+    /// The customer takes a substitute.
+    #[prost(bool, tag = "3")]
+    pub allow_substitution: bool,
+    /// Wave that it is in; 0: none.
+    #[prost(uint64, tag = "4")]
+    pub wave: u64,
+    /// Pickup that it is set aside for; empty: none.
+    #[prost(string, tag = "5")]
+    pub pickup_id: String,
 }
 
 impl Allocation {
@@ -62,6 +84,7 @@ impl Allocation {
             ship_to: None,
             accepted_time,
             number,
+            handling: Handling::default(),
         }
     }
 
@@ -69,6 +92,12 @@ impl Allocation {
     #[must_use]
     pub fn left(&self) -> Quantity {
         self.quantity - self.shipped - self.cancelled
+    }
+
+    /// Units that are neither picked nor cancelled.
+    #[must_use]
+    pub fn to_pick(&self) -> Quantity {
+        (self.quantity - self.cancelled - self.picked).max(0)
     }
 
     /// Stage, as people see it.
@@ -106,7 +135,13 @@ impl Allocation {
             state: self.state().into(),
             ship_to: self.ship_to.clone(),
             accepted_time_ms: self.accepted_time.0,
-            ..Task::default()
+            transfer_id: self.handling.transfer_id.clone(),
+            destination_node: self.handling.destination_node.clone(),
+            // Holds are of the order: the state adds them.
+            hold_reason: String::new(),
+            wave: self.handling.wave,
+            pickup_id: self.handling.pickup_id.clone(),
+            allow_substitution: self.handling.allow_substitution,
         }
     }
 }
@@ -144,6 +179,7 @@ mod tests {
                 ship_to: None,
                 accepted_time: LogTime(0),
                 number: 1,
+                handling: Handling::default(),
             };
             assert_eq!(allocation.state(), state);
         }

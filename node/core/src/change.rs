@@ -10,10 +10,12 @@ use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::convert;
 use stockmesh_types::{AllocationId, Incarnation, ItemId, LogTime, NodeId, OrderId, Quantity, RequestId, StockKey};
 
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, Handling};
 use crate::archive::TaskValue;
 use crate::cell::Cell;
+use crate::documents::{RefundDocument, SaleDocument, TransferDocument, Waiting};
 use crate::keys::Key;
+use crate::outbound::{OutboundKey, OutboundValue};
 use crate::policy::{PolicyScope, SetPolicy};
 use crate::requests::BodyHash;
 use crate::site::SiteChange;
@@ -63,11 +65,37 @@ pub enum DocumentKind {
     Shipment,
     /// A customer's return.
     Return,
+    /// A void of a sale.
+    Void,
+    /// An inspection of a return.
+    Inspection,
+    /// A disposition that was carried out.
+    Disposition,
+    /// A refund.
+    Refund,
+    /// A transfer that goods came by.
+    Transfer,
+    /// A pickup.
+    Pickup,
+    /// A conversion of kits.
+    Conversion,
 }
 
 impl DocumentKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Receipt, Self::Sale, Self::Shipment, Self::Return];
+    pub const ALL: [Self; 11] = [
+        Self::Receipt,
+        Self::Sale,
+        Self::Shipment,
+        Self::Return,
+        Self::Void,
+        Self::Inspection,
+        Self::Disposition,
+        Self::Refund,
+        Self::Transfer,
+        Self::Pickup,
+        Self::Conversion,
+    ];
 
     pub(crate) fn number(self) -> u8 {
         match self {
@@ -75,6 +103,13 @@ impl DocumentKind {
             Self::Sale => 2,
             Self::Shipment => 3,
             Self::Return => 4,
+            Self::Void => 50,
+            Self::Inspection => 51,
+            Self::Disposition => 52,
+            Self::Refund => 53,
+            Self::Transfer => 54,
+            Self::Pickup => 55,
+            Self::Conversion => 56,
         }
     }
 
@@ -90,6 +125,13 @@ impl DocumentKind {
             Self::Sale => "till document",
             Self::Shipment => "shipment",
             Self::Return => "return",
+            Self::Void => "void",
+            Self::Inspection => "inspection",
+            Self::Disposition => "disposition",
+            Self::Refund => "refund",
+            Self::Transfer => "transfer",
+            Self::Pickup => "pickup",
+            Self::Conversion => "conversion",
         }
     }
 }
@@ -108,14 +150,22 @@ pub enum Document {
         quantity: Quantity,
         /// Base units inspected.
         inspected: Quantity,
+        /// Those that wait for what their inspection decided.
+        waiting: Waiting,
     },
+    /// A sale.
+    Sale(SaleDocument),
+    /// A refund.
+    Refund(RefundDocument),
+    /// A transfer that goods came by.
+    Transfer(TransferDocument),
 }
 
 impl Document {
     /// A return of which nothing is inspected.
     #[must_use]
     pub fn returned(stock_key: StockKey, quantity: Quantity) -> Self {
-        Self::Return { stock_key, quantity, inspected: 0 }
+        Self::Return { stock_key, quantity, inspected: 0, waiting: Waiting::default() }
     }
 
     /// More units of a return are inspected.
@@ -145,6 +195,8 @@ pub enum Change {
     OpenTask(u64, Option<AllocationId>),
     /// A document.
     Document(DocumentKind, OrderId, Document),
+    /// An open thing on the way out; `None`: it is over, and the key is removed.
+    Outbound(OutboundKey, Option<OutboundValue>),
     /// A request had an effect. `answer` is encoded; it stays in the store only.
     Request(RequestId, BodyHash, Vec<u8>),
     /// A request is forgotten: its key is removed.
@@ -207,6 +259,8 @@ struct AllocationValue {
     accepted_time_ms: i64,
     #[prost(uint64, tag = "12")]
     number: u64,
+    #[prost(message, optional, tag = "50")]
+    handling: Option<Handling>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -218,6 +272,18 @@ struct DocumentValue {
     quantity: i64,
     #[prost(int64, tag = "3")]
     inspected: i64,
+    /// Set for a return.
+    #[prost(message, optional, tag = "50")]
+    waiting: Option<Waiting>,
+    /// Set for a sale.
+    #[prost(message, optional, tag = "51")]
+    sale: Option<SaleDocument>,
+    /// Set for a refund.
+    #[prost(message, optional, tag = "52")]
+    refund: Option<RefundDocument>,
+    /// Set for a transfer.
+    #[prost(message, optional, tag = "53")]
+    transfer: Option<TransferDocument>,
 }
 
 impl Change {
@@ -233,6 +299,7 @@ impl Change {
             Self::TaskOfOrder(order, number, _) => Key::TaskOfOrder(order.clone(), *number),
             Self::OpenTask(number, _) => Key::OpenTask(*number),
             Self::Document(kind, id, _) => Key::Document(*kind, id.clone()),
+            Self::Outbound(key, _) => Key::Outbound(key.clone()),
             Self::Request(id, ..) | Self::ForgetRequest(id) => Key::Request(*id),
             Self::Policy(scope, _) => Key::Policy(scope.clone()),
             Self::Site(change) => Key::Site(Box::new(change.key())),
@@ -264,6 +331,8 @@ impl Change {
             }
             Self::OpenTask(_, None) => return None,
             Self::Document(_, _, document) => encode_document(document).encode_to_vec(),
+            Self::Outbound(_, Some(value)) => value.encode(),
+            Self::Outbound(_, None) => return None,
             Self::Request(_, BodyHash(hash), answer) => [hash.as_slice(), answer].concat(),
             Self::ForgetRequest(_) => return None,
             Self::Policy(_, policy) => policy.encode_to_vec(),
@@ -304,6 +373,7 @@ impl Change {
             Key::Document(kind, id) => Self::Document(*kind, id.clone(), decode_document(read(value)?)?),
             Key::Policy(scope) => Self::Policy(scope.clone(), read(value)?),
             Key::Site(key) => Self::Site(SiteChange::decode(key, value)?),
+            Key::Outbound(key) => Self::Outbound(key.clone(), Some(OutboundValue::decode(key, value)?)),
             Key::Request(id) => {
                 let (hash, answer) = split_request(value).ok_or("shorter than its body hash")?;
                 Self::Request(*id, hash, answer.to_vec())
@@ -341,6 +411,7 @@ fn encode_allocation(allocation: &Allocation) -> AllocationValue {
         ship_to,
         accepted_time,
         number,
+        handling,
     } = allocation;
     AllocationValue {
         order_id: order_id.to_string(),
@@ -355,6 +426,7 @@ fn encode_allocation(allocation: &Allocation) -> AllocationValue {
         ship_to: ship_to.clone(),
         accepted_time_ms: accepted_time.0,
         number: *number,
+        handling: (*handling != Handling::default()).then(|| handling.clone()),
     }
 }
 
@@ -372,24 +444,39 @@ fn decode_allocation(value: AllocationValue) -> Result<Allocation, String> {
         ship_to: value.ship_to,
         accepted_time: LogTime(value.accepted_time_ms),
         number: value.number,
+        handling: value.handling.unwrap_or_default(),
     })
 }
 
 fn encode_document(document: &Document) -> DocumentValue {
     match document {
         Document::Taken => DocumentValue::default(),
-        Document::Return { stock_key, quantity, inspected } => {
-            DocumentValue { stock_key: Some(stock_key.into()), quantity: *quantity, inspected: *inspected }
-        }
+        Document::Return { stock_key, quantity, inspected, waiting } => DocumentValue {
+            stock_key: Some(stock_key.into()),
+            quantity: *quantity,
+            inspected: *inspected,
+            waiting: (*waiting != Waiting::default()).then_some(*waiting),
+            ..DocumentValue::default()
+        },
+        Document::Sale(sale) => DocumentValue { sale: Some(sale.clone()), ..DocumentValue::default() },
+        Document::Refund(refund) => DocumentValue { refund: Some(refund.clone()), ..DocumentValue::default() },
+        Document::Transfer(transfer) => DocumentValue { transfer: Some(transfer.clone()), ..DocumentValue::default() },
     }
 }
 
 fn decode_document(value: DocumentValue) -> Result<Document, String> {
-    if value.stock_key.is_none() {
-        return Ok(Document::Taken);
-    }
-    let stock_key = convert::stock_key(&value.stock_key, "stock_key").map_err(|reject| reject.to_string())?;
-    Ok(Document::Return { stock_key, quantity: value.quantity, inspected: value.inspected })
+    let DocumentValue { stock_key, quantity, inspected, waiting, sale, refund, transfer } = value;
+    Ok(match (stock_key, sale, refund, transfer) {
+        (None, None, None, None) => Document::Taken,
+        (None, Some(sale), None, None) => Document::Sale(sale),
+        (None, None, Some(refund), None) => Document::Refund(refund),
+        (None, None, None, Some(transfer)) => Document::Transfer(transfer),
+        (stock_key @ Some(_), None, None, None) => {
+            let stock_key = convert::stock_key(&stock_key, "stock_key").map_err(|reject| reject.to_string())?;
+            Document::Return { stock_key, quantity, inspected, waiting: waiting.unwrap_or_default() }
+        }
+        _ => return Err("a document of two kinds".to_owned()),
+    })
 }
 
 /// The node's name as feeds write it.

@@ -18,6 +18,7 @@ use crate::allocation::Allocation;
 use crate::archive::Archive;
 use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind, Item, Meta};
+use crate::outbound::OutboundDraft;
 use crate::policy::{Policies, PolicyScope, SetPolicy};
 use crate::site::{Issued, SiteDraft};
 use crate::state::NodeState;
@@ -35,6 +36,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) site: SiteDraft<'a>,
     /// Rights that are granted ahead of the policy: orders wait for these units.
     ahead: BTreeMap<StockKey, Quantity>,
+    pub(crate) outbound: OutboundDraft<'a>,
     /// Cells that the policy looks at although their units did not rise.
     under_review: BTreeSet<StockKey>,
     /// The policies, where this command sets one; else those of the state hold.
@@ -55,6 +57,7 @@ impl<'a> Draft<'a> {
             facts: Vec::new(),
             site: SiteDraft::new(state.site()),
             ahead: BTreeMap::new(),
+            outbound: OutboundDraft::new(state.outbound()),
             under_review: BTreeSet::new(),
             policies: None,
             set_policies: Vec::new(),
@@ -118,17 +121,6 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Takes sellable units away.
-    pub(crate) fn take_on_hand(&mut self, key: &StockKey, quantity: Quantity) -> Result<(), Reject> {
-        let cell = self.cell(key);
-        if cell.on_hand < quantity {
-            let message = format!("{} units of {key} are on hand, {quantity} asked", cell.on_hand);
-            return Err(Reject::new(Reason::InsufficientOnHand, message).field("quantity"));
-        }
-        cell.on_hand -= quantity;
-        Ok(())
-    }
-
     pub(crate) fn allocation(&mut self, id: AllocationId) -> Result<&mut Allocation, Reject> {
         let unknown = || {
             Reject::new(
@@ -182,7 +174,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    pub(crate) fn replace_document(&mut self, kind: DocumentKind, id: &OrderId, document: Document) {
+    pub(crate) fn put_document(&mut self, kind: DocumentKind, id: &OrderId, document: Document) {
         self.documents.insert((kind, id.clone()), document);
     }
 
@@ -208,6 +200,12 @@ impl<'a> Draft<'a> {
 
     /// Reports shortfalls and grants rights for every cell touched so far. Doing it twice says nothing new.
     pub(crate) fn settle(&mut self) {
+        for cell in self.cells.values_mut() {
+            // Units that were sold before they were booked in go with the first that come.
+            let owed = cell.sold_ahead.min(cell.on_hand);
+            cell.sold_ahead -= owed;
+            cell.on_hand -= owed;
+        }
         let touched: Vec<StockKey> = self.cells.keys().cloned().collect();
         self.settle_holdings(&touched);
         let policies = self.policies.as_ref().unwrap_or(self.state.policies());
@@ -271,6 +269,7 @@ impl<'a> Draft<'a> {
             items,
             facts,
             site,
+            outbound,
             ahead: _,
             under_review: _,
             policies: _,
@@ -299,10 +298,40 @@ impl<'a> Draft<'a> {
         }
         changes.extend(documents.into_iter().map(|((kind, id), document)| Change::Document(kind, id, document)));
         changes.extend(site.finish().into_iter().map(Change::Site));
+        changes.extend(outbound.finish().map(|(key, value)| Change::Outbound(key, value)));
         (changes, facts)
     }
 
-    fn node(&self) -> &stockmesh_types::NodeId {
+    pub(crate) fn archive(&self) -> &'a dyn Archive {
+        self.archive
+    }
+
+    /// Allocations touched so far that something open may belong to.
+    pub(crate) fn touched_allocations(&self) -> Vec<Allocation> {
+        let quiet = self.state.outbound().is_empty() && self.outbound.is_untouched();
+        if quiet { Vec::new() } else { self.allocations.values().cloned().collect() }
+    }
+
+    /// A copy of an allocation, open or closed.
+    pub(crate) fn peek_allocation(&self, id: AllocationId) -> Option<Allocation> {
+        let here = self.allocations.get(&id).or_else(|| self.state.open_allocation(id));
+        here.cloned().or_else(|| self.archive.allocation(id))
+    }
+
+    /// Work for an order with units left to ship, in the order in which it was taken on.
+    pub(crate) fn open_of_order(&self, order: &OrderId) -> Vec<AllocationId> {
+        let mut found = Vec::new();
+        self.archive.tasks(0, Some(order), &mut |_, id| {
+            if self.peek_allocation(id).is_some_and(|allocation| allocation.left() > 0) {
+                found.push(id);
+            }
+            true
+        });
+        found
+    }
+
+    /// The node.
+    pub(crate) fn node(&self) -> &stockmesh_types::NodeId {
         &self.state.identity().node
     }
 }

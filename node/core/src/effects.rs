@@ -94,6 +94,48 @@ pub enum Answer {
     CountReviewed(Box<api::ReviewCountResponse>),
     /// CancelCount.
     CountCancelled(Box<api::CancelCountResponse>),
+    /// Sell.
+    Sell(api::SellResponse),
+    /// RecordSale.
+    SaleRecorded(api::RecordSaleResponse),
+    /// VoidSale.
+    SaleVoided(api::VoidSaleResponse),
+    /// ReturnAtCounter.
+    ReturnedAtCounter(api::ReturnAtCounterResponse),
+    /// ReceiveTransfer.
+    TransferReceived(api::ReceiveTransferResponse),
+    /// HoldFulfillmentOrder.
+    FulfillmentHeld(api::HoldFulfillmentOrderResponse),
+    /// ResumeFulfillmentOrder.
+    FulfillmentResumed(api::ResumeFulfillmentOrderResponse),
+    /// RejectFulfillmentOrder.
+    FulfillmentRejected(api::RejectFulfillmentOrderResponse),
+    /// ReportShortPick.
+    ShortPick(api::ReportShortPickResponse),
+    /// PickWeighed.
+    PickedByWeight(api::PickWeighedResponse),
+    /// CreateWave.
+    WaveCreated(api::CreateWaveResponse),
+    /// SetCapacity.
+    CapacitySet(api::SetCapacityResponse),
+    /// StagePickup.
+    PickupStaged(api::StagePickupResponse),
+    /// ReplacePickupCode.
+    PickupCodeReplaced(api::ReplacePickupCodeResponse),
+    /// HandOverPickup.
+    PickupHandedOver(api::HandOverPickupResponse),
+    /// ExpirePickups.
+    PickupsExpired(api::ExpirePickupsResponse),
+    /// AssembleKits.
+    KitsAssembled(api::AssembleKitsResponse),
+    /// DisassembleKits.
+    KitsDisassembled(api::DisassembleKitsResponse),
+    /// FinishDisposition.
+    DispositionFinished(api::FinishDispositionResponse),
+    /// RequestRefund.
+    RefundRequested(api::RequestRefundResponse),
+    /// HandOverPickup: the code is wrong, and so many more may be tried before it must be replaced.
+    WrongPickupCode(u32),
     /// ReviewGrants: more cells follow after this one; `None`: all were looked at.
     GrantsReviewed(Option<stockmesh_types::StockKey>),
 }
@@ -127,6 +169,27 @@ impl Answer {
             Self::CountFinished(message) => (40, message.encode_to_vec()),
             Self::CountReviewed(message) => (41, message.encode_to_vec()),
             Self::CountCancelled(message) => (42, message.encode_to_vec()),
+            Self::Sell(message) => (50, message.encode_to_vec()),
+            Self::SaleRecorded(message) => (51, message.encode_to_vec()),
+            Self::SaleVoided(message) => (52, message.encode_to_vec()),
+            Self::ReturnedAtCounter(message) => (53, message.encode_to_vec()),
+            Self::TransferReceived(message) => (54, message.encode_to_vec()),
+            Self::FulfillmentHeld(message) => (55, message.encode_to_vec()),
+            Self::FulfillmentResumed(message) => (56, message.encode_to_vec()),
+            Self::FulfillmentRejected(message) => (57, message.encode_to_vec()),
+            Self::ShortPick(message) => (58, message.encode_to_vec()),
+            Self::PickedByWeight(message) => (59, message.encode_to_vec()),
+            Self::WaveCreated(message) => (60, message.encode_to_vec()),
+            Self::CapacitySet(message) => (61, message.encode_to_vec()),
+            Self::PickupStaged(message) => (62, message.encode_to_vec()),
+            Self::PickupCodeReplaced(message) => (63, message.encode_to_vec()),
+            Self::PickupHandedOver(message) => (64, message.encode_to_vec()),
+            Self::PickupsExpired(message) => (65, message.encode_to_vec()),
+            Self::KitsAssembled(message) => (66, message.encode_to_vec()),
+            Self::KitsDisassembled(message) => (67, message.encode_to_vec()),
+            Self::DispositionFinished(message) => (68, message.encode_to_vec()),
+            Self::RefundRequested(message) => (69, message.encode_to_vec()),
+            Self::WrongPickupCode(left) => (70, left.to_be_bytes().to_vec()),
         };
         [&[kind], message.as_slice()].concat()
     }
@@ -158,6 +221,27 @@ impl Answer {
             40 => Self::CountFinished(Box::new(Message::decode(message).ok()?)),
             41 => Self::CountReviewed(Box::new(Message::decode(message).ok()?)),
             42 => Self::CountCancelled(Box::new(Message::decode(message).ok()?)),
+            50 => Self::Sell(Message::decode(message).ok()?),
+            51 => Self::SaleRecorded(Message::decode(message).ok()?),
+            52 => Self::SaleVoided(Message::decode(message).ok()?),
+            53 => Self::ReturnedAtCounter(Message::decode(message).ok()?),
+            54 => Self::TransferReceived(Message::decode(message).ok()?),
+            55 => Self::FulfillmentHeld(Message::decode(message).ok()?),
+            56 => Self::FulfillmentResumed(Message::decode(message).ok()?),
+            57 => Self::FulfillmentRejected(Message::decode(message).ok()?),
+            58 => Self::ShortPick(Message::decode(message).ok()?),
+            59 => Self::PickedByWeight(Message::decode(message).ok()?),
+            60 => Self::WaveCreated(Message::decode(message).ok()?),
+            61 => Self::CapacitySet(Message::decode(message).ok()?),
+            62 => Self::PickupStaged(Message::decode(message).ok()?),
+            63 => Self::PickupCodeReplaced(Message::decode(message).ok()?),
+            64 => Self::PickupHandedOver(Message::decode(message).ok()?),
+            65 => Self::PickupsExpired(Message::decode(message).ok()?),
+            66 => Self::KitsAssembled(Message::decode(message).ok()?),
+            67 => Self::KitsDisassembled(Message::decode(message).ok()?),
+            68 => Self::DispositionFinished(Message::decode(message).ok()?),
+            69 => Self::RefundRequested(Message::decode(message).ok()?),
+            70 => Self::WrongPickupCode(u32::from_be_bytes(message.try_into().ok()?)),
             _ => return None,
         })
     }

@@ -22,6 +22,8 @@ use crate::cell::Cell;
 use crate::change::{Change, Document, DocumentKind};
 use crate::site::Condition;
 
+mod outbound;
+
 /// What a fold begins with.
 pub trait Base {
     /// A cell; the default for one that is not there.
@@ -190,6 +192,12 @@ impl<B: Base> Fold<B> {
     /// # Errors
     /// [`FoldError`].
     pub fn hear(&mut self, body: &EntryBody) -> Result<(), FoldError> {
+        self.fold(body)?;
+        self.cover_what_was_sold_ahead();
+        Ok(())
+    }
+
+    fn fold(&mut self, body: &EntryBody) -> Result<(), FoldError> {
         match body.fact.as_ref().ok_or(FoldError::UnknownFact)? {
             Fact::StockReceived(fact) => self.stock_received(fact),
             Fact::RightsGranted(fact) => {
@@ -216,15 +224,15 @@ impl<B: Base> Fold<B> {
                 cell.returned = cell.returned.max(fact.returned_total);
                 Ok(())
             }
-            Fact::SoldAtCounter(fact) => {
-                self.document(DocumentKind::Sale, &fact.sale_id, Document::Taken)?;
-                for line in &fact.lines {
-                    let cell = self.cell(&key(&line.stock_key)?);
-                    cell.on_hand -= line.quantity;
-                    cell.sold_total += line.quantity;
-                }
-                Ok(())
-            }
+            Fact::SoldAtCounter(fact) => self.sold(fact),
+            Fact::SaleRecorded(fact) => self.sold(convert::required(&fact.sale, "sale")?),
+            Fact::SaleVoided(fact) => self.voided(fact),
+            Fact::TransferShipped(fact) => self.transfer_shipped(fact),
+            Fact::TransferReceived(fact) => self.transfer_received(fact),
+            Fact::KitsConverted(fact) => self.kits_converted(fact),
+            Fact::DispositionFinished(fact) => self.disposition_finished(fact),
+            Fact::WaveCreated(fact) => self.wave_created(fact),
+            Fact::PickupStaged(fact) => self.pickup_staged(fact),
             Fact::ReturnReceived(fact) => self.return_received(fact),
             Fact::ReturnInspected(fact) => self.return_inspected(fact),
             Fact::StockAdjusted(fact) => {
@@ -276,27 +284,10 @@ impl<B: Base> Fold<B> {
             | Fact::CounterRefundPaid(_)
             | Fact::FulfillmentHeld(_)
             | Fact::FulfillmentResumed(_)
-            | Fact::WaveCreated(_)
             | Fact::CapacityReported(_)
-            | Fact::PickupStaged(_)
             | Fact::PickupClosed(_) => Ok(()),
-            other => self.pass_over(other),
+            _ => Err(FoldError::UnknownFact),
         }
-    }
-
-    /// Facts that move stock in ways that are not folded yet: they are named, so that nobody takes the outcome for complete.
-    fn pass_over(&mut self, fact: &Fact) -> Result<(), FoldError> {
-        let name = match fact {
-            Fact::TransferShipped(_) => "TransferShipped",
-            Fact::TransferReceived(_) => "TransferReceived",
-            Fact::SaleRecorded(_) => "SaleRecorded",
-            Fact::SaleVoided(_) => "SaleVoided",
-            Fact::KitsConverted(_) => "KitsConverted",
-            Fact::DispositionFinished(_) => "DispositionFinished",
-            _ => return Err(FoldError::UnknownFact),
-        };
-        self.passed_over.insert(name);
-        Ok(())
     }
 
     fn stock_received(&mut self, fact: &feed::StockReceived) -> Result<(), FoldError> {
@@ -346,16 +337,9 @@ impl<B: Base> Fold<B> {
     fn shipment_dispatched(&mut self, fact: &feed::ShipmentDispatched) -> Result<(), FoldError> {
         self.document(DocumentKind::Shipment, &fact.shipment_id, Document::Taken)?;
         for line in &fact.lines {
-            let (id, stock_key) = (id(&line.allocation)?, key(&line.stock_key)?);
-            let allocation = self.allocation(id)?;
-            allocation.shipped = line.shipped_total;
-            allocation.packed = allocation.packed.max(allocation.shipped);
-            allocation.picked = allocation.picked.max(allocation.packed);
-            let cell = self.cell(&stock_key);
-            cell.on_hand -= line.quantity;
-            cell.consumed += line.quantity;
-            cell.shipped_total += line.quantity;
-            cell.open -= line.quantity;
+            let stock_key = key(&line.stock_key)?;
+            let promised = if line.substituted_for.is_some() { key(&line.substituted_for)? } else { stock_key.clone() };
+            self.left(&line.allocation, &stock_key, &promised, line.quantity, line.shipped_total)?;
         }
         Ok(())
     }
@@ -405,9 +389,7 @@ impl<B: Base> Fold<B> {
         match disposition {
             Disposition::Resale => cell.on_hand += fact.quantity,
             Disposition::WriteOff => cell.disposed_total += fact.quantity,
-            _ => {
-                self.passed_over.insert("ReturnInspected with another disposition");
-            }
+            _ => return self.set_aside(fact),
         }
         Ok(())
     }

@@ -11,7 +11,9 @@
 //! | `e` | 1, number u64 | allocation id: the work in the order in which it was taken on |
 //! | `e` | 2, order text, 0, number u64 | allocation id: the work of an order |
 //! | `e` | 3, number u64 | allocation id: work with units left to ship |
-//! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return), id text | [`Document`](crate::Document) |
+//! | `d` | kind (1 receipt, 2 sale, 3 shipment, 4 return, 50 and on: `DocumentKind::number`), id text | [`Document`](crate::Document) |
+//! | `g` `t` `w` | order; pickup; wave u64 | [`outbound`](crate::outbound): holds, pickups, waves |
+//! | `q` `y` | date text; 1 refunds paid, 2 counters | [`outbound`](crate::outbound): labour of a day, refunds, counters |
 //! | `o` | 1, ABC class text; or 2, then as after `c` | [`SetPolicy`](crate::SetPolicy) |
 //! | `r` | UUID, 16 bytes | body hash, 16 bytes, then the answer |
 //! | `b` `l` `s` `p` `k` `x` | | those of a site: see [`crate::site::change`] |
@@ -30,6 +32,7 @@
 use stockmesh_types::{AllocationId, FeedId, Grade, Incarnation, ItemId, OrderId, RequestId, StockKey};
 
 use crate::change::DocumentKind;
+use crate::outbound::OutboundKey;
 use crate::policy::PolicyScope;
 use crate::site::SiteKey;
 
@@ -58,6 +61,8 @@ pub enum Key {
     Document(DocumentKind, OrderId),
     /// A grant policy that the coordinator set.
     Policy(PolicyScope),
+    /// An open thing on the way out.
+    Outbound(OutboundKey),
     /// A remembered request.
     Request(RequestId),
     /// A site's.
@@ -102,6 +107,7 @@ impl Key {
             Self::Document(kind, id) => joined(b'd', &[&[kind.number()], id.as_str().as_bytes()]),
             Self::Policy(PolicyScope::Segment(class)) => joined(b'o', &[&[1], class.as_bytes()]),
             Self::Policy(PolicyScope::Key(key)) => joined(b'o', &[&[2], &stock_key_bytes(key)]),
+            Self::Outbound(key) => key.encode(),
             Self::Request(id) => joined(b'r', &[&id.bytes()]),
             Self::Site(key) => key.encode(),
             Self::FeedEntry { epoch, seq } => joined(b'f', &[&epoch.to_be_bytes(), &seq.to_be_bytes()]),
@@ -153,6 +159,7 @@ impl Key {
                     _ => return None,
                 })
             }
+            b'g' | b't' | b'w' | b'q' | b'y' => Self::Outbound(OutboundKey::decode(*first, rest)?),
             b'r' => Self::Request(request_id(rest)?),
             b'f' if rest.len() == 16 => Self::FeedEntry {
                 epoch: u64::from_be_bytes(rest[..8].try_into().ok()?),
@@ -276,6 +283,9 @@ mod tests {
             stock_key().prop_map(|key| Key::Policy(PolicyScope::Key(key))),
             any::<u64>().prop_map(Key::OpenTask),
             (id(), any::<u64>()).prop_map(|(order, number)| Key::TaskOfOrder(order, number)),
+            id().prop_map(|id| Key::Outbound(OutboundKey::Hold(id))),
+            id().prop_map(|id| Key::Outbound(OutboundKey::Pickup(id))),
+            any::<u64>().prop_map(|wave| Key::Outbound(OutboundKey::Wave(wave))),
             (kinds, id()).prop_map(|(kind, id)| Key::Document(kind, id)),
             "[0-9a-f]{12}7[0-9a-f]{3}8[0-9a-f]{15}".prop_map(|hex| Key::Request(RequestId::new(&hex).unwrap())),
             (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Key::FeedEntry { epoch, seq }),

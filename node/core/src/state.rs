@@ -19,6 +19,7 @@ use crate::change::{Change, Item, Meta};
 use crate::command::Command;
 use crate::draft::Draft;
 use crate::effects::{Answer, Context, Effects};
+use crate::outbound::{Outbound, Rules};
 use crate::policy::{GrantPolicy, Policies};
 use crate::requests::{self, CAPACITY, Recall, RequestMemory};
 use crate::site::scan::lookup_code;
@@ -49,6 +50,9 @@ pub struct NodeState {
     allocations: BTreeMap<AllocationId, Allocation>,
     /// The same, by number.
     open: BTreeMap<u64, AllocationId>,
+    /// Holds, waves, pickups, labour: see [`crate::outbound`].
+    outbound: Outbound,
+    rules: Rules,
     requests: RequestMemory,
     site: Site,
     site_policy: SitePolicy,
@@ -84,6 +88,8 @@ impl NodeState {
             cells: BTreeMap::new(),
             allocations: BTreeMap::new(),
             open: BTreeMap::new(),
+            outbound: Outbound::new(),
+            rules: Rules::default(),
             requests,
             site: Site::default(),
             site_policy: SitePolicy::default(),
@@ -116,6 +122,7 @@ impl NodeState {
         let mut draft = Draft::new(self, archive, time);
         let answer = command.execute(context, &mut draft)?;
         draft.settle();
+        draft.clear_away();
         if let Some(request) = context.request {
             if let Some(last) = forgotten.last() {
                 draft.meta.forgotten_upto_ms = draft.meta.forgotten_upto_ms.max(last.time_ms());
@@ -182,6 +189,12 @@ impl NodeState {
                     self.allocations.remove(&id);
                 }
             }
+            Change::Outbound(key, Some(value)) => {
+                self.outbound.insert(key, value);
+            }
+            Change::Outbound(key, None) => {
+                self.outbound.remove(&key);
+            }
             // Read from the archive when a command names them.
             Change::Document(..)
             | Change::Request(..)
@@ -223,6 +236,23 @@ impl NodeState {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What its people may do by themselves.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Sets what its people may do by themselves, as the node is configured now.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// What is open on the way out.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
     }
 
     /// Its grant policies.

@@ -10,6 +10,7 @@ use stockmesh_types::{AllocationId, ItemId, OrderId, StockKey};
 use crate::allocation::Allocation;
 use crate::archive::Archive;
 use crate::cell::Cell;
+use crate::outbound::{OutboundKey, OutboundValue};
 use crate::state::NodeState;
 
 /// A cell as answered to callers.
@@ -33,7 +34,10 @@ pub fn level(key: &StockKey, cell: &Cell) -> StockLevel {
         customer_returned_total: cell.customer_returned_total,
         disposed_total: cell.disposed_total,
         in_receiving: cell.in_receiving,
-        ..StockLevel::default()
+        sold_ahead: cell.sold_ahead,
+        in_disposition: cell.in_disposition,
+        transferred_in_total: cell.transferred_in_total,
+        converted_total: cell.converted_total,
     }
 }
 
@@ -75,7 +79,11 @@ impl NodeState {
                 page.next_after = Some(last);
                 return false;
             }
-            page.tasks.push(allocation.task(id));
+            let hold_reason = match self.outbound().get(&OutboundKey::Hold(allocation.order_id.clone())) {
+                Some(OutboundValue::Hold(hold)) => hold.reason.clone(),
+                _ => String::new(),
+            };
+            page.tasks.push(Task { hold_reason, ..allocation.task(id) });
             last = number;
             true
         };

@@ -74,8 +74,8 @@ fn which_reject_wins() {
         ("return unknown", return_goods("ret-2", "Z", 1), Some(Reason::UnknownItem)),
         ("inspect the rest", inspect("ret-1", 1, Disposition::WriteOff), None),
         ("inspect too much", inspect("ret-1", 2, Disposition::WriteOff), Some(Reason::ExceedsReturn)),
-        ("too much before not built", inspect("ret-1", 2, Disposition::Refurbish), Some(Reason::ExceedsReturn)),
-        ("not built", inspect("ret-1", 1, Disposition::Refurbish), Some(Reason::NotInThisRelease)),
+        ("too much to refurbish", inspect("ret-1", 2, Disposition::Refurbish), Some(Reason::ExceedsReturn)),
+        ("set aside", inspect("ret-1", 1, Disposition::Refurbish), None),
         ("no such return", inspect("ret-9", 1, Disposition::Resale), Some(Reason::UnknownReturn)),
         ("a receipt is no return", inspect("r-1", 1, Disposition::Resale), Some(Reason::UnknownReturn)),
     ];
@@ -302,10 +302,10 @@ fn epochs_and_incarnations_that_are_over_are_refused() {
     node.receive("r-1", "A", 5);
     let at =
         |incarnation, work| Command::FollowCoordinator(CoordinatorFact { incarnation: Incarnation(incarnation), work });
-    let Work::Open { id, order_id, line, stock_key, quantity, ship_to, .. } = opened(1, "o-1", "A", 1) else {
+    let Work::Open { id, order_id, line, stock_key, quantity, ship_to, handling, .. } = opened(1, "o-1", "A", 1) else {
         panic!("not work")
     };
-    let other_epoch = Work::Open { id, epoch: Epoch(2), order_id, line, stock_key, quantity, ship_to };
+    let other_epoch = Work::Open { id, epoch: Epoch(2), order_id, line, stock_key, quantity, ship_to, handling };
     assert_eq!(node.handle(None, at(1, other_epoch)).unwrap_err().reason, Reason::StaleEpoch);
     node.handle(None, at(3, opened(1, "o-1", "A", 1))).unwrap();
     assert_eq!(node.handle(None, at(2, opened(2, "o-2", "A", 1))).unwrap_err().reason, Reason::StaleIncarnation);

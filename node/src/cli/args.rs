@@ -2,7 +2,7 @@
 //!
 //! Must not know: how a verb is carried out.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use stockmesh_proto::common::v1 as common;
 use stockmesh_proto::feed::v1 as feed;
 use stockmesh_service::output::OutputFormat;
@@ -10,6 +10,7 @@ use stockmesh_service::request::new_request_id;
 use stockmesh_types::{AllocationId, Currency, NodeId, StockKey};
 
 use super::lines::{AllocationLine, GoodsLine, allocation_line, goods_line, stock_key};
+use super::outbound_args::{CounterVerb, KitVerb, PickupVerb, RefundVerb, TransferVerb, WorkVerb};
 use super::site::args::UnitArgs;
 
 /// Which node, and how to reach it.
@@ -147,6 +148,9 @@ pub(crate) enum ClientVerb {
         /// Units of an allocation
         #[arg(long = "line", value_name = "ALLOCATION=QTY", value_parser = allocation_line, group = "what")]
         lines: Vec<AllocationLine>,
+        /// What leaves in the place of an allocation's own goods, where the order allows it (may be repeated)
+        #[arg(long, value_name = "ALLOCATION=ITEM", value_parser = substitute)]
+        substitute: Vec<(AllocationId, StockKey)>,
         /// Everything that is left of this order here
         #[arg(long, group = "what")]
         order: Option<String>,
@@ -201,6 +205,36 @@ pub(crate) enum ClientVerb {
     Return {
         #[command(subcommand)]
         step: ReturnStep,
+    },
+    /// The counter: sell with a recall, record, void, take back
+    Counter {
+        #[command(subcommand)]
+        step: CounterVerb,
+    },
+    /// Transfers at their destination
+    Transfer {
+        #[command(subcommand)]
+        step: TransferVerb,
+    },
+    /// Work for orders: holds, waves, pick lists, short picks, labels, labour
+    Work {
+        #[command(subcommand)]
+        step: Box<WorkVerb>,
+    },
+    /// Goods that wait for customers
+    Pickup {
+        #[command(subcommand)]
+        step: PickupVerb,
+    },
+    /// Kits
+    Kit {
+        #[command(subcommand)]
+        step: KitVerb,
+    },
+    /// Refunds of orders' goods, and what became of returned goods
+    Refund {
+        #[command(subcommand)]
+        step: RefundVerb,
     },
     /// List stock and rights
     Stock {
@@ -264,16 +298,23 @@ pub(crate) enum ReturnStep {
         return_id: String,
         /// Units
         quantity: i64,
-        /// What happens; this release has resale and write-off
+        /// What happens; refurbish, liquidate and return-to-vendor set the goods aside until `refund disposition`
         #[arg(long, value_enum)]
         disposition: DispositionArg,
     },
 }
 
+fn substitute(text: &str) -> Result<(AllocationId, StockKey), stockmesh_types::Reject> {
+    use stockmesh_types::{Reason, Reject};
+    let form = || Reject::new(Reason::InvalidValue, format!("{text:?} is not of the form ALLOCATION=ITEM"));
+    let (allocation, item) = text.split_once('=').ok_or_else(form)?;
+    Ok((allocation.parse()?, stock_key(item)?))
+}
+
 /// Defines an argument's values and the wire values that they stand for.
 macro_rules! values {
     ($name:ident => $wire:ty { $($(#[$doc:meta])* $value:ident,)* }) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
         pub(crate) enum $name { $($(#[$doc])* $value,)* }
         impl $name {
             pub(crate) fn wire(self) -> i32 {

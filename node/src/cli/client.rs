@@ -45,6 +45,27 @@ macro_rules! call {
     }};
 }
 
+/// The same with another service's client.
+macro_rules! call_on {
+    ($client:expr, $api:path, $method:ident, $request:expr) => {{
+        use $api as Service;
+        let request = $request;
+        $client
+            .cluster
+            .call(|channel| {
+                let request = request.clone();
+                async move {
+                    Service::new(channel)
+                        .max_decoding_message_size(stockmesh_service::MAX_MESSAGE_BYTES)
+                        .max_encoding_message_size(stockmesh_service::MAX_MESSAGE_BYTES)
+                        .$method(request)
+                        .await
+                }
+            })
+            .await?
+    }};
+}
+
 impl Client {
     pub(crate) fn new(target: Target, security: Security) -> Self {
         let Target { address, node, output, timeout } = target;
@@ -117,4 +138,4 @@ impl Client {
     }
 }
 
-pub(crate) use call;
+pub(crate) use {call, call_on};

@@ -7,6 +7,8 @@
 mod args;
 mod client;
 mod lines;
+mod outbound;
+mod outbound_args;
 mod show;
 pub(crate) mod site;
 mod verbs;
@@ -88,7 +90,12 @@ The file, with what may be left out after #:
   floor = 0                                # units of every stock key that stay on display
   walk_in_reserve = 0                      # and that are kept for walk-in sales; the rest is granted to the coordinator
   count_threshold = 0                      # counts that differ by more units must be approved by somebody else
-  count_days = [30, 90, 180]               # days between counts of items of class A, B, C";
+  count_days = [30, 90, 180]               # days between counts of items of class A, B, C
+  [nodes.rules]                            # what its people may do by themselves; all may be left out
+  reject_within_minutes = 30               # to reject work because of the site; left out: at any time
+  refund_offline = { currency = \"EUR\", minor_per_day = 20000 }  # refunds paid without asking; left out: none
+  pickup_wait_hours = 168                  # how long goods wait for a customer
+  weight_tolerance_ppm = 50000             # of weighed items, parts per million";
 
 #[derive(Debug, clap::Args)]
 struct ServeArgs {

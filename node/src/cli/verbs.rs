@@ -91,13 +91,13 @@ impl ClientVerb {
                 let request = PackItemsRequest { node, request_id, allocation: Some(allocation.into()), quantity };
                 client.tasks(call!(client, pack_items, request).task.as_slice());
             }
-            Self::Ship { target, once, lines, order, carrier, tracking, shipment_id } => {
+            Self::Ship { target, once, lines, substitute, order, carrier, tracking, shipment_id } => {
                 let client = Client::new(target, security);
                 let request = ShipItemsRequest {
                     node: client.node().await?,
                     request_id: once.id(),
                     shipment_id,
-                    lines: ship_lines(&client, lines, order).await?,
+                    lines: with_substitutes(ship_lines(&client, lines, order).await?, &substitute)?,
                     carrier,
                     tracking,
                 };
@@ -135,6 +135,12 @@ impl ClientVerb {
                 client.levels("adjustment_id", &id, call!(client, adjust_stock, request).level.as_slice());
             }
             Self::Return { step } => step.execute(security).await?,
+            Self::Counter { step } => step.execute(security).await?,
+            Self::Transfer { step } => step.execute(security).await?,
+            Self::Work { step } => step.execute(security).await?,
+            Self::Pickup { step } => step.execute(security).await?,
+            Self::Kit { step } => step.execute(security).await?,
+            Self::Refund { step } => step.execute(security).await?,
             Self::Stock { target, item, limit } => {
                 let client = Client::new(target, security);
                 let levels = client.all_stock(item, limit).await?;
@@ -218,19 +224,34 @@ async fn ship_lines(
     Ok(open.into_iter().map(line).collect())
 }
 
+/// Names what leaves in the place of an allocation's own goods.
+fn with_substitutes(
+    mut lines: Vec<ShipLine>,
+    substitutes: &[(stockmesh_types::AllocationId, stockmesh_types::StockKey)],
+) -> Result<Vec<ShipLine>, Failure> {
+    for (allocation, key) in substitutes {
+        let wanted = Some(common::AllocationId::from(*allocation));
+        let Some(line) = lines.iter_mut().find(|line| line.allocation == wanted) else {
+            return Err(Failure::Usage(format!("--substitute names {allocation}, which is not shipped")));
+        };
+        line.substitute = wire(key);
+    }
+    Ok(lines)
+}
+
 fn amount_of<'a>(line: &'a GoodsLine, what: &str) -> Result<&'a str, Failure> {
     let missing = || Failure::Usage(format!("the {what} of {} is missing: ITEM=QTY@AMOUNT", line.stock_key));
     line.amount.as_deref().ok_or_else(missing)
 }
 
-struct Tax {
+pub(super) struct Tax {
     jurisdiction: String,
     rate_ppm: u32,
     regime: common::TaxRegime,
 }
 
 impl Tax {
-    fn parse(text: &str, sales_tax: bool) -> Result<Self, Failure> {
+    pub(super) fn parse(text: &str, sales_tax: bool) -> Result<Self, Failure> {
         let (jurisdiction, rate) = text.split_once(':').ok_or_else(|| {
             Failure::Usage(format!("--tax {text:?} is not of the form JURISDICTION:RATE, like GB:20"))
         })?;
@@ -239,7 +260,11 @@ impl Tax {
     }
 }
 
-fn sale_line(line: &GoodsLine, currency: Currency, tax: Option<&Tax>) -> Result<feed::CounterSaleLine, Failure> {
+pub(super) fn sale_line(
+    line: &GoodsLine,
+    currency: Currency,
+    tax: Option<&Tax>,
+) -> Result<feed::CounterSaleLine, Failure> {
     let sales_minor = minor_units(amount_of(line, "price")?, currency)?;
     let tax_line = |tax: &Tax| -> Result<common::TaxLine, Failure> {
         Ok(common::TaxLine {

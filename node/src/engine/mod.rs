@@ -18,7 +18,7 @@ use std::sync::Arc;
 use prost::Message;
 use stockmesh_node_core::command::{Command, CoordinatorFact, Work};
 use stockmesh_node_core::site::SitePolicy;
-use stockmesh_node_core::{Answer, Archive, Context, Key, NodeState, change};
+use stockmesh_node_core::{Answer, Archive, Context, Key, NodeState, Rules, change};
 use stockmesh_proto::entry::{ChainError, Head};
 use stockmesh_proto::feed::v1::{EntryBody, FeedEntry};
 use stockmesh_types::{
@@ -119,6 +119,11 @@ impl Engine {
     #[must_use]
     pub fn state(&self) -> &NodeState {
         &self.state
+    }
+
+    /// Sets what the node's people may do by themselves.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.state.set_rules(rules);
     }
 
     /// The own feed.

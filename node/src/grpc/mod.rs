@@ -5,8 +5,11 @@
 //! Must not know: stock. Requests become commands in [`parse`], answers come from the actor.
 
 mod inbound;
+mod outbound;
 pub mod parse;
+mod parse_outbound;
 pub mod parse_stock;
+mod print;
 mod stock;
 
 use std::collections::BTreeMap;
@@ -78,21 +81,23 @@ macro_rules! changes {
             const METHOD: &'static str = stringify!($request);
             fn node(&self) -> &str { &self.node }
             fn request_id(&self) -> &str { &self.request_id }
-            fn command(&self, request: RequestId) -> Result<Command, Reject> { $parse(self, request) }
+            fn command(&self, request: RequestId) -> Result<stockmesh_node_core::Command, Reject> { $parse(self, request) }
         })*
     };
 }
+
+use changes;
 
 changes! {
     ReceiveStockRequest => parse::receive,
     SellAtCounterRequest => parse::sell,
     PickItemsRequest => parse::pick,
     PackItemsRequest => parse::pack,
-    ShipItemsRequest => parse::ship,
+    ShipItemsRequest => parse_outbound::ship,
     DeclineAllocationRequest => parse::decline,
     AdjustStockRequest => parse::adjust,
-    ReceiveReturnRequest => parse::receive_return,
-    InspectReturnRequest => parse::inspect_return,
+    ReceiveReturnRequest => parse_outbound::receive_return,
+    InspectReturnRequest => parse_outbound::inspect_return,
     MoveStockRequest => parse_stock::move_stock,
     PutAwayStockRequest => parse_stock::put_away,
     SetBinsRequest => parse_stock::set_bins,
@@ -125,6 +130,13 @@ pub const SERVICES: &[&str] = &[
     "stockmesh.node.v1.InboundService",
     "stockmesh.node.v1.CountService",
     "stockmesh.node.v1.ExceptionService",
+    "stockmesh.node.v1.CounterService",
+    "stockmesh.node.v1.TransferService",
+    "stockmesh.node.v1.FulfillmentService",
+    "stockmesh.node.v1.PickupService",
+    "stockmesh.node.v1.ReturnService",
+    "stockmesh.node.v1.KitService",
+    "stockmesh.node.v1.LabourService",
 ];
 
 /// Everything that a process answers.
@@ -132,17 +144,24 @@ pub const SERVICES: &[&str] = &[
 pub fn routes(api: NodeApi) -> Routes {
     let api = Arc::new(api);
     macro_rules! limited {
-        ($server:ident) => {
-            $server::from_arc(Arc::clone(&api))
+        ($server:ty) => {
+            <$server>::from_arc(Arc::clone(&api))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
                 .max_encoding_message_size(MAX_MESSAGE_BYTES)
         };
     }
-    Routes::new(limited!(NodeServiceServer))
-        .add_service(limited!(StockServiceServer))
-        .add_service(limited!(InboundServiceServer))
-        .add_service(limited!(CountServiceServer))
-        .add_service(limited!(ExceptionServiceServer))
+    Routes::new(limited!(NodeServiceServer<NodeApi>))
+        .add_service(limited!(StockServiceServer<NodeApi>))
+        .add_service(limited!(InboundServiceServer<NodeApi>))
+        .add_service(limited!(CountServiceServer<NodeApi>))
+        .add_service(limited!(ExceptionServiceServer<NodeApi>))
+        .add_service(limited!(counter_service_server::CounterServiceServer<NodeApi>))
+        .add_service(limited!(transfer_service_server::TransferServiceServer<NodeApi>))
+        .add_service(limited!(fulfillment_service_server::FulfillmentServiceServer<NodeApi>))
+        .add_service(limited!(pickup_service_server::PickupServiceServer<NodeApi>))
+        .add_service(limited!(return_service_server::ReturnServiceServer<NodeApi>))
+        .add_service(limited!(kit_service_server::KitServiceServer<NodeApi>))
+        .add_service(limited!(labour_service_server::LabourServiceServer<NodeApi>))
 }
 
 impl NodeApi {

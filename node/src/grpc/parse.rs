@@ -17,7 +17,7 @@ const MAX_LINES: usize = 200;
 const MAX_TEXT: usize = 64;
 
 /// A business id; the request's own where none is given.
-fn document_id(text: &str, request: RequestId, field: &str) -> Result<OrderId, Reject> {
+pub(super) fn document_id(text: &str, request: RequestId, field: &str) -> Result<OrderId, Reject> {
     if text.is_empty() {
         return OrderId::new(&request.to_string());
     }
@@ -145,7 +145,7 @@ pub fn sell(request: &SellAtCounterRequest, id: RequestId) -> Result<Command, Re
     }))
 }
 
-fn sale_line(line: &feed::CounterSaleLine, at: &str) -> Result<SaleLine, Reject> {
+pub(super) fn sale_line(line: &feed::CounterSaleLine, at: &str) -> Result<SaleLine, Reject> {
     let stock_key = convert::stock_key(&line.stock_key, &format!("{at}.stock_key"))?;
     let quantity = positive(line.quantity, &format!("{at}.quantity"))?;
     let field = format!("{at}.price");
@@ -173,25 +173,6 @@ pub fn pack(request: &PackItemsRequest, _: RequestId) -> Result<Command, Reject>
     Ok(Command::PackItems(PackItems {
         allocation: convert::allocation_id(&request.allocation, "allocation")?,
         quantity: positive(request.quantity, "quantity")?,
-    }))
-}
-
-/// ShipItems.
-///
-/// # Errors
-/// What is wrong with a field.
-pub fn ship(request: &ShipItemsRequest, id: RequestId) -> Result<Command, Reject> {
-    let line = |line: &stockmesh_proto::node::v1::ShipLine, at: &str| {
-        Ok(stockmesh_node_core::command::ShipLine {
-            allocation: convert::allocation_id(&line.allocation, &format!("{at}.allocation"))?,
-            quantity: positive(line.quantity, &format!("{at}.quantity"))?,
-        })
-    };
-    Ok(Command::ShipItems(ShipItems {
-        shipment_id: document_id(&request.shipment_id, id, "shipment_id")?,
-        lines: lines(&request.lines, line)?,
-        carrier: text(&request.carrier, "carrier")?,
-        tracking: text(&request.tracking, "tracking")?,
     }))
 }
 

@@ -280,6 +280,25 @@ fn fill_claim(draft: &mut Draft<'_>, inbound_id: &str, line: u32, sellable: Quan
     }
 }
 
+/// Units of a transfer came: they count against what was announced of it, if it was, and those that orders wait for are granted.
+pub(super) fn transfer_came(
+    draft: &mut Draft<'_>,
+    transfer_id: &OrderId,
+    line: u32,
+    key: &StockKey,
+    sellable: Quantity,
+    damaged: Quantity,
+) {
+    let inbound_id = format!("transfer/{transfer_id}");
+    let Ok(id) = OrderId::new(&inbound_id) else { return };
+    let Some(mut inbound) = draft.site.inbounds.get(&id).cloned() else { return };
+    let known = inbound.lines.iter_mut().find(|known| known.line == line);
+    let Some(known) = known.filter(|known| key_of(&known.stock_key).as_ref() == Some(key)) else { return };
+    known.received += sellable + damaged;
+    draft.site.inbounds.put(id, inbound);
+    fill_claim(draft, &inbound_id, line, sellable);
+}
+
 /// The first `quantity` units of some groups, and the rest. No groups: none in both.
 pub(super) fn split_units(units: Vec<UnitGroup>, quantity: Quantity) -> (Vec<UnitGroup>, Vec<UnitGroup>) {
     let (mut first, mut rest, mut left) = (Vec::new(), Vec::new(), quantity);

@@ -21,6 +21,7 @@ pub struct PackItems {
 impl PackItems {
     pub(super) fn execute(self, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
         let Self { allocation: id, quantity } = self;
+        draft.require_not_held(id)?;
         let allocation = draft.allocation(id)?;
         let unpacked = allocation.quantity - allocation.cancelled - allocation.packed;
         if quantity > unpacked {

@@ -21,6 +21,7 @@ pub struct PickItems {
 impl PickItems {
     pub(super) fn execute(self, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
         let Self { allocation: id, quantity } = self;
+        draft.require_not_held(id)?;
         let allocation = draft.allocation(id)?;
         let unpicked = allocation.quantity - allocation.cancelled - allocation.picked;
         if quantity > unpicked {

@@ -6,7 +6,9 @@ use stockmesh_proto::feed::v1::{CounterSaleLine, SoldAtCounter};
 use stockmesh_proto::node::v1::SellAtCounterResponse;
 use stockmesh_types::{Currency, OrderId, Quantity, Reason, Reject, StockKey};
 
+use super::sale::content_of;
 use crate::change::{Document, DocumentKind};
+use crate::documents::SaleDocument;
 use crate::draft::Draft;
 use crate::effects::{Answer, Context};
 use crate::requests::AHEAD_MS;
@@ -38,31 +40,38 @@ pub struct SaleLine {
 }
 
 impl SellAtCounter {
+    /// The sale as facts tell it.
+    pub(super) fn fact(&self, sold_time_ms: i64) -> SoldAtCounter {
+        let wire_line = |line: &SaleLine| CounterSaleLine {
+            stock_key: Some((&line.stock_key).into()),
+            quantity: line.quantity,
+            price: Some(line.price.clone()),
+            units: Vec::new(),
+        };
+        SoldAtCounter {
+            sale_id: self.sale_id.to_string(),
+            currency_code: self.currency.code().to_owned(),
+            lines: self.lines.iter().map(wire_line).collect(),
+            tender: self.tender.into(),
+            sold_time_ms,
+        }
+    }
+
     pub(super) fn execute(self, context: &Context, draft: &mut Draft<'_>) -> Result<Answer, Reject> {
-        let Self { sale_id, currency, lines, tender, sold_time_ms } = self;
-        let sold_time_ms = sold_time_ms.unwrap_or(context.now.0);
+        let sold_time_ms = self.sold_time_ms.unwrap_or(context.now.0);
         if sold_time_ms > context.now.0 + AHEAD_MS {
             let message = "sold_time_ms lies more than 5 minutes in the future";
             return Err(Reject::new(Reason::InvalidDate, message).field("sold_time_ms"));
         }
-        draft.new_document(DocumentKind::Sale, &sale_id, Document::Taken, "sale_id")?;
+        let fact = self.fact(sold_time_ms);
+        let Self { sale_id, lines, .. } = self;
+        let document = Document::Sale(SaleDocument::of(content_of(&fact)));
+        draft.new_document(DocumentKind::Sale, &sale_id, document, "sale_id")?;
         for (n, line) in lines.iter().enumerate() {
             take(draft, line).map_err(|reject| reject.within(&format!("lines[{n}]")))?;
         }
         let keys: Vec<StockKey> = lines.iter().map(|line| line.stock_key.clone()).collect();
-        let wire_line = |line: SaleLine| CounterSaleLine {
-            stock_key: Some((&line.stock_key).into()),
-            quantity: line.quantity,
-            price: Some(line.price),
-            units: Vec::new(),
-        };
-        draft.say(Fact::SoldAtCounter(SoldAtCounter {
-            sale_id: sale_id.to_string(),
-            currency_code: currency.code().to_owned(),
-            lines: lines.into_iter().map(wire_line).collect(),
-            tender: tender.into(),
-            sold_time_ms,
-        }));
+        draft.say(Fact::SoldAtCounter(fact));
         draft.settle();
         let levels = draft.levels(keys.iter());
         Ok(Answer::SoldAtCounter(SellAtCounterResponse { sale_id: sale_id.to_string(), levels }))

@@ -9,13 +9,14 @@ use stockmesh_proto::convert;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
     AllocationAccepted, AllocationOpened, CancellationAnswered, GrantPolicySet, InboundAnnounced, InboundClaimed,
-    InboundClosed, RightsReturned, grant_policy_set,
+    InboundClosed, RefundDecided, RightsReturned, grant_policy_set,
 };
 use stockmesh_types::{
     AllocationId, Epoch, Incarnation, ItemId, OrderId, Quantity, Reason, Reject, StockKey, quantity,
 };
 
-use crate::allocation::Allocation;
+use super::refund;
+use crate::allocation::{Allocation, Handling};
 use crate::change::Item;
 use crate::draft::Draft;
 use crate::effects::Answer;
@@ -56,6 +57,8 @@ pub enum Work {
         quantity: Quantity,
         /// Where it goes.
         ship_to: Option<common::Place>,
+        /// How it is handled.
+        handling: Handling,
     },
     /// Cancel what is not shipped.
     Cancel {
@@ -72,6 +75,8 @@ pub enum Work {
     ClaimInbound(InboundClaimed),
     /// How much stays for the counter.
     SetPolicy(PolicyScope, SetPolicy),
+    /// The answer to a refund that was asked for.
+    DecideRefund(RefundDecided),
     /// Rights given back.
     TakeBackRights {
         /// Epoch that the counter belongs to.
@@ -117,6 +122,7 @@ impl Work {
             Some(Fact::InboundAnnounced(announced)) => Ok(Self::Announce(Box::new(announced.clone()))),
             Some(Fact::InboundClosed(closed)) => Ok(Self::CloseInbound(closed.clone())),
             Some(Fact::InboundClaimed(claimed)) => Ok(Self::ClaimInbound(claimed.clone())),
+            Some(Fact::RefundDecided(decided)) => Ok(Self::DecideRefund(decided.clone())),
             Some(Fact::RightsReturned(RightsReturned { epoch, stock_key, returned_total })) => {
                 Ok(Self::TakeBackRights {
                     epoch: Epoch(*epoch),
@@ -153,6 +159,12 @@ impl Work {
             stock_key: convert::stock_key(&opened.stock_key, "stock_key")?,
             quantity: quantity::positive(opened.quantity, "quantity")?,
             ship_to: opened.ship_to.clone(),
+            handling: Handling {
+                transfer_id: opened.transfer.as_ref().map(|to| to.transfer_id.clone()).unwrap_or_default(),
+                destination_node: opened.transfer.as_ref().map(|to| to.destination_node.clone()).unwrap_or_default(),
+                allow_substitution: opened.allow_substitution,
+                ..Handling::default()
+            },
         })
     }
 }
@@ -168,12 +180,13 @@ impl CoordinatorFact {
         draft.meta.incarnation = incarnation;
         match work {
             Work::RangeItem { item, details } => draft.put_item(item, details),
-            Work::Open { id, epoch, order_id, line, stock_key, quantity, ship_to } => {
+            Work::Open { id, epoch, order_id, line, stock_key, quantity, ship_to, handling } => {
                 check_epoch(draft, epoch)?;
-                let work = Opened { order_id, line, stock_key, quantity, ship_to };
+                let work = Opened { order_id, line, stock_key, quantity, ship_to, handling };
                 work.accept(draft, id)?;
             }
             Work::SetPolicy(scope, policy) => draft.set_policy(scope, policy),
+            Work::DecideRefund(decided) => refund::decided(draft, &decided)?,
             Work::Cancel { id, requested_total } => cancel(draft, id, requested_total)?,
             Work::Announce(announced) => super::inbound::announce(draft, *announced)?,
             Work::CloseInbound(closed) => super::inbound::closed_by_coordinator(draft, &closed)?,
@@ -205,6 +218,7 @@ struct Opened {
     stock_key: StockKey,
     quantity: Quantity,
     ship_to: Option<common::Place>,
+    handling: Handling,
 }
 
 impl Opened {
@@ -213,7 +227,7 @@ impl Opened {
         if draft.knows_allocation(id) {
             return Ok(());
         }
-        let Self { order_id, line, stock_key, quantity, ship_to } = self;
+        let Self { order_id, line, stock_key, quantity, ship_to, handling } = self;
         let cell = draft.cell(&stock_key);
         let covered = cell.outstanding() - cell.open;
         if quantity > covered {
@@ -238,6 +252,7 @@ impl Opened {
             ship_to,
             accepted_time: draft.meta.time,
             number: draft.meta.accepted,
+            handling,
         };
         draft.put_allocation(id, allocation);
         draft.say(Fact::AllocationAccepted(AllocationAccepted {

@@ -215,6 +215,7 @@ pub fn opened(n: u64, order: &str, item: &str, quantity: Quantity) -> Work {
         stock_key: key(item),
         quantity,
         ship_to: Some(common::Place { country_code: "GB".into(), ..Default::default() }),
+        handling: stockmesh_node_core::allocation::Handling::default(),
     }
 }
 

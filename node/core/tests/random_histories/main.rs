@@ -225,8 +225,7 @@ impl World {
             }
             Step::Inspect(n, units, disposition) => {
                 let Some((item, left)) = self.model.returns.get(n).copied() else { return };
-                let built = disposition != Disposition::Liquidate;
-                if self.ask(inspect(&format!("ret-{n}"), units, disposition), units <= left && built) {
+                if self.ask(inspect(&format!("ret-{n}"), units, disposition), units <= left) {
                     self.model.returns[n].1 -= units;
                     self.model.shelves[item].pending -= units;
                     if disposition == Disposition::Resale {
@@ -288,7 +287,8 @@ impl World {
                 | Work::Announce(_)
                 | Work::CloseInbound(_)
                 | Work::ClaimInbound(_)
-                | Work::SetPolicy(..) => {}
+                | Work::SetPolicy(..)
+                | Work::DecideRefund(_) => {}
             }
         }
     }
