@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "stockmesh/coordinator/v1/recovery.proto",
         "stockmesh/coordinator/v1/items.proto",
         "stockmesh/coordinator/v1/supply.proto",
+        "stockmesh/coordinator/v1/exceptions.proto",
         "stockmesh/coordinator/v1/transfers.proto",
         "stockmesh/coordinator/v1/refunds.proto",
         "stockmesh/finance/v1/finance.proto",

@@ -147,6 +147,45 @@ pub enum Answer {
         /// Level in force.
         level: u32,
     },
+    /// Items changed.
+    ItemsUpdated {
+        /// Changed ones.
+        updated: u32,
+        /// New ones.
+        created: u32,
+        /// Those that were alike already.
+        unchanged: u32,
+    },
+    /// Nodes were told of items that changed.
+    ItemsAnnounced {
+        /// Facts that were told.
+        told: u32,
+    },
+    /// The purchase order as it stands now.
+    PurchaseOrder(Box<api::PurchaseOrder>),
+    /// Exceptions were raised for supply that is late.
+    LateSupplyFound {
+        /// Documents.
+        found: u32,
+    },
+    /// The transfer as it stands now.
+    Transfer {
+        /// Transfer.
+        transfer: Box<api::Transfer>,
+        /// Units cancelled at once.
+        cancelled: Quantity,
+        /// Units that the source was asked to cancel.
+        requested: Quantity,
+    },
+    /// The refund is committed.
+    Refunded(Box<api::Refund>),
+    /// The return authorisation as it stands now.
+    ReturnAuthorised(Box<api::ReturnAuthorisation>),
+    /// A person closed an exception.
+    ExceptionResolved {
+        /// Number of the exception.
+        number: u64,
+    },
     /// Promises of cells in shortfall were asked back.
     ShortfallsWorkedOff {
         /// Units that nodes were asked to cancel.

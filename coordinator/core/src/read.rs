@@ -67,7 +67,7 @@ impl State {
         page(
             limit,
             records.map(|(next, record)| {
-                let wanted = state.is_none_or(|state| self.order_state(record) == state);
+                let wanted = !record.is_transfer() && state.is_none_or(|state| self.order_state(record) == state);
                 (next, wanted.then(|| self.order_status(record)))
             }),
         )
@@ -79,15 +79,10 @@ impl State {
         let from = usize::try_from(after).unwrap_or(usize::MAX);
         page(
             limit,
-            (after + 1..).zip(self.items.iter_from(from)).map(|(next, item)| {
-                let message = api::Item {
-                    item: item.id.to_string(),
-                    description: item.description.to_string(),
-                    weight_grams: item.weight_grams,
-                    ..api::Item::default()
-                };
-                (next, Some(message))
-            }),
+            (0u32..)
+                .skip(from)
+                .zip(self.items.iter_from(from))
+                .map(|(index, _)| (u64::from(index) + 1, Some(self.item_message(index)))),
         )
     }
 
@@ -244,7 +239,7 @@ impl State {
 
     pub(crate) fn order_status(&self, record: &OrderRecord) -> api::OrderStatus {
         let lines = self.lines.iter_from(record.first_line as usize).take(record.lines as usize);
-        let lines = lines.map(|line| api::OrderLineStatus {
+        let lines = (record.first_line..).zip(lines).map(|(index, line)| api::OrderLineStatus {
             line: line.line,
             stock_key: self.keys.get(line.key).map(|key| (&key.key).into()),
             ordered: line.ordered,
@@ -253,7 +248,7 @@ impl State {
             shipped: line.shipped,
             returned: line.returned,
             allocations: self.allocations_of(line.first_allocation),
-            expectations: Vec::new(),
+            expectations: self.expectations(index, line),
         });
         api::OrderStatus {
             order: Some(Self::order_body(record)),

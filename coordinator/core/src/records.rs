@@ -158,6 +158,14 @@ impl OrderRecord {
     pub fn sourcing(&self) -> &[u8] {
         self.body.get(self.order_bytes as usize..).unwrap_or_default()
     }
+
+    /// Hash of an order of the group's own, which stands for a transfer: no client's order has it.
+    pub const NO_HASH: [u8; 32] = [0; 32];
+
+    /// It stands for a transfer, and is no order to anybody else.
+    pub fn is_transfer(&self) -> bool {
+        self.hash == Self::NO_HASH
+    }
 }
 
 /// A line of an order: 72 bytes. Units in live allocations = ordered - cancelled - waiting - shipped.
@@ -246,4 +254,10 @@ pub(crate) enum RememberedOutcome {
     RightsRecalled { key: u32, node: u32 },
     NodeRetirement { node: u32 },
     PoliciesSet { version: u64 },
+    ItemsUpdated { updated: u32, created: u32, unchanged: u32 },
+    PurchaseOrder { number: u64 },
+    Transfer { number: u64, cancelled: Quantity, requested: Quantity },
+    Refunded { line: u32, number: u32 },
+    Authorisation { number: u64 },
+    ExceptionResolved { number: u64 },
 }

@@ -16,6 +16,7 @@ use crate::records::{
     AllocationRecord, Cell, DestinationRecord, ItemRecord, KeyRecord, LineRecord, NodeRecord, OrderRecord, Remembered,
 };
 use crate::recovery::RecoveryState;
+use crate::supply::SupplyState;
 
 /// The state of one coordinator group.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +50,7 @@ pub struct State {
     pub(crate) recovery: RecoveryState,
     pub(crate) open_orders: u64,
     pub(crate) waiting_units: Quantity,
+    pub(crate) supply: SupplyState,
 }
 
 /// The group that this state belongs to.
@@ -153,7 +155,7 @@ impl State {
             items: self.items.len() as u64,
             nodes: self.nodes.len() as u64,
             stock_keys: self.keys.len() as u64,
-            orders: self.orders.len() as u64,
+            orders: (self.orders.len() - self.supply.transfer_orders.len()) as u64,
             open_orders: self.open_orders,
             allocations: self.allocations.len() as u64,
             backordered_units: self.waiting_units,
@@ -188,6 +190,13 @@ impl State {
             || !self.shortfalls.is_empty()
             || !self.recovery.works.is_empty()
             || !self.recovery.substitutable.is_empty()
+            || !self.supply.items.to_tell.is_empty()
+            || self.has_late_supply()
+    }
+
+    /// Some supply's day is past, and nobody has said so yet.
+    pub(crate) fn has_late_supply(&self) -> bool {
+        self.supply.days.first().is_some_and(|((day, _), ())| *day < self.log_time.date().days())
     }
 
     /// An order names the life of the group that it was first sent under, or none.

@@ -240,6 +240,9 @@ impl Flight {
                         Ok(Answer::SubstitutesReserved { reserved, left_out: _ }) => reserved,
                         // Each step looks at more, whatever it finds.
                         Ok(Answer::WorkContinued { more: _ }) => 1,
+                        Ok(Answer::ItemsAnnounced { told: count } | Answer::LateSupplyFound { found: count }) => {
+                            i64::from(count)
+                        }
                         Ok(_) => 0,
                         Err(reject) => {
                             tracing::info!(%reject, "a step of the backlog was refused; it is decided again");

@@ -164,6 +164,7 @@ reasons! {
     467 UnknownException "UNKNOWN_EXCEPTION" NotFound "No such open exception.",
     468 NotForPeople "NOT_FOR_PEOPLE" FailedPrecondition "What closes this exception is an event, not a person's word.",
     469 TooManyDocuments "TOO_MANY_DOCUMENTS" ResourceExhausted "As many documents of this kind are open as are kept: close some.",
+    470 ItemInUse "ITEM_IN_USE" FailedPrecondition "The item was granted or ordered: this can't change any more.",
 
     // 300-349: feeds.
     300 FeedGap "FEED_GAP" FailedPrecondition "Entries are missing before these.",

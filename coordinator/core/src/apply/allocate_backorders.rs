@@ -29,6 +29,7 @@ impl Tx<'_> {
             let (node, quantity) = (promise.node_index, promise.quantity);
             let delivery = Delivery::of(&order);
             self.open_allocation(&NewAllocation { line, node, quantity, order: &order, delivery: &delivery })?;
+            self.claim_met(self.state.lines[line].key, node, quantity);
             promised += quantity;
         }
         Ok(Answer::BackordersAllocated { promised, left_out })

@@ -85,6 +85,17 @@ impl Tx<'_> {
         }
     }
 
+    /// Asks nodes to cancel everything of a line that is open and not asked back yet; gives the units.
+    pub(super) fn ask_back(&mut self, line: u32) -> Quantity {
+        let mut requested = 0;
+        for (allocation, units) in self.take_back(line, Quantity::MAX).asks {
+            self.state.allocations[allocation].ask_customer += units;
+            self.request(allocation, CancelReason::Customer);
+            requested += units;
+        }
+        requested
+    }
+
     /// Up to `units` of a line: waiting ones first, then those at nodes, latest allocation first. Units that were asked
     /// back for a shortfall count as well: the customer's request is filled before the broken promise's.
     fn take_back(&self, line: u32, units: Quantity) -> Wanted {

@@ -1,13 +1,11 @@
 //! `CreateItems`: new items for the catalog, all or none.
 
-use std::sync::Arc;
-
 use stockmesh_proto::raft::v1::CreateItems;
-use stockmesh_types::{ItemId, Reason, Reject};
+use stockmesh_types::{Reason, Reject};
 
+use super::update_items::alike;
 use super::{Stop, Tx};
-use crate::records::{ItemRecord, RememberedOutcome};
-use crate::state::full;
+use crate::records::RememberedOutcome;
 use crate::validate::check_item;
 
 impl Tx<'_> {
@@ -15,16 +13,16 @@ impl Tx<'_> {
         let (mut fresh, mut existing) = (Vec::new(), 0);
         for (n, item) in command.items.iter().enumerate() {
             check_item(item).map_err(|reject| reject.within(&format!("items[{n}]")))?;
-            let known = self.state.item_index.get(&item.item).map(|index| &self.state.items[index]);
+            let known = self.state.item_index.get(&item.item).map(|index| self.state.item_message(index));
             match known {
                 None => fresh.push(item),
-                Some(known) if *known.description == *item.description && known.weight_grams == item.weight_grams => {
+                Some(known) if alike(&known, item) => {
                     existing += 1;
                 }
                 Some(known) => {
                     let message = format!(
-                        "item {} exists with description {:?} and {} g",
-                        known.id, known.description, known.weight_grams
+                        "item {} exists with description {:?}, {} g or attributes that differ: update it instead",
+                        known.item, known.description, known.weight_grams
                     );
                     return Err(Reject::new(Reason::ItemExists, message).field(format!("items[{n}]")).into());
                 }
@@ -36,18 +34,10 @@ impl Tx<'_> {
             let message = format!("item {} stands twice", twice[0]);
             return Err(Reject::new(Reason::DuplicateLine, message).field("items").into());
         }
+        self.check_new_items(command)?;
         let mut created = 0;
         for item in fresh {
-            let id = ItemId::new(&item.item)?;
-            let record = ItemRecord {
-                id: id.clone(),
-                description: Arc::from(item.description.as_str()),
-                weight_grams: item.weight_grams,
-                keys: Vec::new(),
-            };
-            let index = self.state.items.push(record).ok_or_else(|| full("items"))?;
-            self.state.item_index.insert(id, index);
-            self.effects.extend_from_slice(item.item.as_bytes());
+            self.create_item(item)?;
             created += 1;
         }
         Ok(RememberedOutcome::ItemsCreated { created, existing })

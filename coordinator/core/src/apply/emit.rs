@@ -7,7 +7,7 @@ use prost::bytes::Bytes;
 use prost::encoding::{self, WireType};
 use stockmesh_proto::common::v1::{AllocationId, CancelReason, Order, StockKey};
 use stockmesh_proto::feed::v1::entry_body::Fact;
-use stockmesh_proto::feed::v1::{CancellationRequested, EntryBody, OrderLineCancelled, RightsReturned};
+use stockmesh_proto::feed::v1::{CancellationRequested, EntryBody, OrderLineCancelled, RightsReturned, TransferRef};
 
 use stockmesh_types::Quantity;
 
@@ -22,6 +22,13 @@ const ORDER_PLACED: u32 = 121;
 pub(crate) struct Delivery(Vec<u8>);
 
 impl Delivery {
+    /// The same for an order that stands for a transfer.
+    pub fn of_transfer(order: &Order, transfer: &TransferRef) -> Self {
+        let Self(mut bytes) = Self::of(order);
+        encoding::message::encode(10, transfer, &mut bytes);
+        Self(bytes)
+    }
+
     /// Destination, customer and channel of an order.
     pub fn of(order: &Order) -> Self {
         let mut bytes = Vec::with_capacity(64);
@@ -224,6 +231,7 @@ mod tests {
                 ..Order::default()
             };
             let id = stockmesh_types::AllocationId { incarnation: Incarnation(2), log_index: 300, n: 4 };
+            let transfer = TransferRef { transfer_id: text("t-1"), destination_node: text("n-2") };
             let stock_key = StockKey { item: text("SKU-1"), grade: 1, ..StockKey::default() };
             // Every field is named: a new one has to be encoded above as well.
             let message = AllocationOpened {
@@ -236,10 +244,10 @@ mod tests {
                 ship_to: order.ship_to.clone(),
                 customer: order.customer.clone(),
                 channel: order.channel.clone(),
-                transfer: None,
+                transfer: full.then(|| transfer.clone()),
                 allow_substitution: full,
             };
-            let delivery = Delivery::of(&order);
+            let delivery = if full { Delivery::of_transfer(&order, &transfer) } else { Delivery::of(&order) };
             let parts = OpenedParts {
                 id,
                 epoch: message.epoch,

@@ -68,9 +68,25 @@ impl Tx<'_> {
             }
             Fact::RecallRequested(recall) => self.recall_requested(node, recall),
             Fact::TransferShipped(transfer) => self.transfer_shipped(node, transfer),
+            Fact::TransferReceived(transfer) => self.transfer_received(node, transfer),
+            Fact::StockReceived(receipt) => self.stock_received(node, receipt),
+            Fact::InboundReceiptsClosed(closed) => self.inbound_receipts_closed(closed),
+            Fact::RefundRequested(refund) => self.refund_requested(node, refund),
+            Fact::RefundPaidOffline(refund) => self.refund_paid_offline(node, refund),
+            Fact::ExceptionRaised(raised) => {
+                self.exception_raised(node, raised);
+                Ok(())
+            }
+            Fact::ExceptionResolved(resolved) => {
+                self.exception_resolved(node, resolved);
+                Ok(())
+            }
+            Fact::CapacityReported(capacity) => {
+                self.capacity_reported(node, capacity);
+                Ok(())
+            }
             // The node's own movements: the cursor is all that the coordinator keeps of them.
-            Fact::StockReceived(_)
-            | Fact::AllocationAccepted(_)
+            Fact::AllocationAccepted(_)
             // What the node says of its new epoch: the coordinator began it by its own command.
             | Fact::EpochOpened(_)
             | Fact::ItemPicked(_)
@@ -80,13 +96,10 @@ impl Tx<'_> {
             | Fact::StockWrittenOff(_)
             | Fact::StockPutAway(_)
             | Fact::ReceiptDifferenceResolved(_)
-            | Fact::InboundReceiptsClosed(_)
             | Fact::CountRequested(_)
             | Fact::StockCounted(_)
             | Fact::CountStateChanged(_)
             | Fact::BinsChanged(_)
-            | Fact::ExceptionRaised(_)
-            | Fact::ExceptionResolved(_)
             | Fact::StockAdjusted(_)
             | Fact::SaleVoided(_)
             | Fact::CounterRefundPaid(_)
@@ -97,11 +110,6 @@ impl Tx<'_> {
             | Fact::PickupClosed(_)
             | Fact::KitsConverted(_)
             | Fact::DispositionFinished(_) => Ok(()),
-            // Transfers, refunds and labour are not kept here yet: nothing that is promised depends on them.
-            Fact::TransferReceived(_)
-            | Fact::RefundRequested(_)
-            | Fact::RefundPaidOffline(_)
-            | Fact::CapacityReported(_) => Ok(()),
             // Never a node's: `apply_facts` has stopped at them before.
             Fact::ItemRanged(_)
             | Fact::AllocationOpened(_)
@@ -155,7 +163,7 @@ impl Tx<'_> {
         let granted = total(fact.granted_total, "granted_total")?;
         let key = self.fact_key(&fact.stock_key)?;
         self.change_cell(key, node, |cell| cell.granted = cell.granted.max(granted))?;
-        Ok(())
+        self.turn_claims(key, node)
     }
 
     /// Transition 5. All lines are checked before the first takes effect.
@@ -332,6 +340,9 @@ impl Tx<'_> {
         let record = &mut self.state.lines[line];
         record.returned = record.returned.saturating_add(quantity);
         let (returned, shipped) = (record.returned, record.shipped);
+        if !fact.authorisation_id.is_empty() {
+            self.returned_under(&fact.authorisation_id, fact.line, quantity)?;
+        }
         if returned > shipped {
             let (order_id, line) = (fact.order_id.clone(), fact.line);
             self.applied.notices.push(Notice::ReturnBeyondShipped { node, order_id, line, returned, shipped });

@@ -7,21 +7,28 @@
 mod acknowledge_feed;
 mod allocate_backorders;
 mod apply_facts;
+mod authorisations;
 mod cancel_order;
 pub(crate) mod commit_order;
 mod create_items;
 mod emit;
 mod facts;
+mod incidents;
 mod initialize_group;
+mod purchase_orders;
 mod raise_feature_level;
 mod range_items;
 mod recall_rights;
+mod refunds;
 mod register_node;
 mod remember;
+mod transfers;
+pub(crate) mod update_items;
 mod work_off_shortfalls;
 
 pub(crate) use self::apply_facts::FIRST_EPOCH;
 pub(crate) use self::emit::{Delivery, OpenedParts};
+pub(crate) use self::purchase_orders::line_day;
 pub use self::raise_feature_level::required_feature_level;
 #[cfg(test)]
 pub(crate) use self::remember::MAX_REMEMBERED;
@@ -37,6 +44,9 @@ use crate::answer::{Answer, Applied, Fault};
 /// Allocations that one command may ask back because of shortfalls; what needs more is continued by
 /// `WorkOffShortfalls`.
 pub(crate) const MAX_ASKED: u32 = 256;
+
+/// Claims on supply that one command may turn into allocations; what is left goes on with `AllocateBackorders`.
+pub(crate) const MAX_CLAIMED: u32 = 256;
 
 /// A command at work: the state, where it stands in the log, and what comes out.
 pub(crate) struct Tx<'a> {
@@ -64,6 +74,14 @@ pub(crate) struct Tx<'a> {
     /// Work space of encoders, empty between them.
     pub scratch: Vec<u8>,
     pub parts: Vec<u8>,
+    /// Claims that this command may still turn into allocations.
+    pub may_claim: u32,
+    /// Stock keys whose claims on supply are to be worked out again.
+    pub claims: Vec<u32>,
+    /// Transfers whose lines changed.
+    pub transfers: Vec<u64>,
+    /// Document that is being announced: its claims are told with it, not one by one.
+    pub announcing: u64,
 }
 
 /// Why a command ends early.
@@ -113,6 +131,10 @@ impl State {
             header: Vec::with_capacity(128),
             scratch: Vec::with_capacity(1_024),
             parts: Vec::with_capacity(256),
+            may_claim: 0,
+            claims: Vec::new(),
+            transfers: Vec::new(),
+            announcing: 0,
         };
         tx.applied.outcomes.reserve_exact(entry.commands.len());
         for (position, command) in entry.commands.iter().enumerate() {
@@ -121,7 +143,8 @@ impl State {
             tx.request_id.clone_from(&command.request_id);
             tx.may_ask = MAX_ASKED;
             tx.header.clear();
-            let outcome = match tx.run(command) {
+            tx.may_claim = MAX_CLAIMED;
+            let outcome = match tx.run(command).and_then(|answer| tx.follow_up().map(|()| answer)) {
                 Ok(answer) => Ok(answer),
                 Err(Stop::Reject(reject)) => Err(reject),
                 Err(Stop::Fault(fault)) => return Err(fault),
@@ -154,6 +177,13 @@ impl State {
 }
 
 impl Tx<'_> {
+    /// What follows from a command's changes, once for all of them: transfers first, because they change supplies.
+    fn follow_up(&mut self) -> Result<(), Stop> {
+        self.refresh_transfers()?;
+        self.refresh_claims();
+        Ok(())
+    }
+
     fn run(&mut self, command: &Command) -> Result<Answer, Stop> {
         let unknown = Fault::UnknownCommand { index: self.index, position: self.position };
         let kind = command.kind.as_ref().ok_or(unknown)?;
@@ -180,24 +210,23 @@ impl Tx<'_> {
             command::Kind::SetGrantPolicies(set) => self.once(command, |tx| tx.set_grant_policies(set)),
             command::Kind::ReserveSubstitutes(reserve) => self.reserve_substitutes(reserve),
             command::Kind::RaiseFeatureLevel(raise) => self.raise_feature_level(raise),
-            // In the contract, and not written by any release yet.
-            command::Kind::UpdateItems(_)
-            | command::Kind::AnnounceItems(_)
-            | command::Kind::CreatePurchaseOrder(_)
-            | command::Kind::AmendPurchaseOrder(_)
-            | command::Kind::ClosePurchaseOrder(_)
-            | command::Kind::RecordShipNotice(_)
-            | command::Kind::CreateTransfer(_)
-            | command::Kind::ReleaseTransfer(_)
-            | command::Kind::CancelTransfer(_)
-            | command::Kind::ChangeTransferDate(_)
-            | command::Kind::RequestRefund(_)
-            | command::Kind::AuthoriseReturn(_)
-            | command::Kind::CancelReturnAuthorisation(_)
-            | command::Kind::ResolveException(_)
-            | command::Kind::FindLateSupply(_) => {
-                Err(Fault::UnknownCommand { index: self.index, position: self.position }.into())
+            command::Kind::UpdateItems(update) => self.once(command, |tx| tx.update_items(update)),
+            command::Kind::AnnounceItems(announce) => self.announce_items(announce),
+            command::Kind::CreatePurchaseOrder(create) => self.once(command, |tx| tx.create_purchase_order(create)),
+            command::Kind::AmendPurchaseOrder(amend) => self.once(command, |tx| tx.amend_purchase_order(amend)),
+            command::Kind::ClosePurchaseOrder(close) => self.once(command, |tx| tx.close_purchase_order(close)),
+            command::Kind::RecordShipNotice(record) => self.once(command, |tx| tx.record_ship_notice(record)),
+            command::Kind::FindLateSupply(find) => self.find_late_supply(find),
+            command::Kind::CreateTransfer(create) => self.once(command, |tx| tx.create_transfer(create)),
+            command::Kind::ReleaseTransfer(release) => self.once(command, |tx| tx.release_transfer(release)),
+            command::Kind::CancelTransfer(cancel) => self.once(command, |tx| tx.cancel_transfer(cancel)),
+            command::Kind::ChangeTransferDate(change) => self.once(command, |tx| tx.change_transfer_date(change)),
+            command::Kind::RequestRefund(request) => self.once(command, |tx| tx.request_refund(request)),
+            command::Kind::AuthoriseReturn(authorise) => self.once(command, |tx| tx.authorise_return(authorise)),
+            command::Kind::CancelReturnAuthorisation(cancel) => {
+                self.once(command, |tx| tx.cancel_return_authorisation(cancel))
             }
+            command::Kind::ResolveException(resolve) => self.once(command, |tx| tx.resolve_exception(resolve)),
         }
     }
 }

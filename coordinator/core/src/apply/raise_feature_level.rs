@@ -25,6 +25,8 @@ impl Tx<'_> {
 #[must_use]
 pub fn required_feature_level(kind: &command::Kind) -> u32 {
     match kind {
+        // The first release would drop them.
+        command::Kind::CreateItems(create) if create.items.iter().any(|item| item.attributes.is_some()) => 2,
         command::Kind::InitializeGroup(_)
         | command::Kind::CreateItems(_)
         | command::Kind::RegisterNode(_)

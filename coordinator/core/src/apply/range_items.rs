@@ -1,27 +1,12 @@
 //! `RangeItems`: which items a node may handle; the node is told, with what it must know of them.
 
-use stockmesh_proto::feed::v1::ItemRanged;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::raft::v1::RangeItems;
 use stockmesh_types::{Reason, Reject};
 
 use super::{Stop, Tx};
-use crate::State;
 use crate::records::RememberedOutcome;
 use crate::validate::MAX_ITEMS;
-
-impl State {
-    /// What a node is told of an item.
-    pub(crate) fn item_ranged(&self, item: u32) -> ItemRanged {
-        let record = &self.items[item];
-        ItemRanged {
-            item: record.id.to_string(),
-            description: record.description.to_string(),
-            weight_grams: record.weight_grams,
-            ..ItemRanged::default()
-        }
-    }
-}
 
 impl Tx<'_> {
     pub(super) fn range_items(&mut self, command: &RangeItems) -> Result<RememberedOutcome, Stop> {

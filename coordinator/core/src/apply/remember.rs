@@ -118,6 +118,26 @@ impl Tx<'_> {
             RememberedOutcome::NodeRetirement { node } => {
                 Answer::NodeRetirement { node: self.state.node_message(&self.state.nodes[*node]) }
             }
+            RememberedOutcome::ItemsUpdated { updated, created, unchanged } => {
+                Answer::ItemsUpdated { updated: *updated, created: *created, unchanged: *unchanged }
+            }
+            RememberedOutcome::PurchaseOrder { number } => {
+                Answer::PurchaseOrder(Box::new(self.state.purchase_order_numbered(*number)?))
+            }
+            RememberedOutcome::Transfer { number, cancelled, requested } => Answer::Transfer {
+                transfer: Box::new(self.state.transfer_numbered(*number)?),
+                cancelled: *cancelled,
+                requested: *requested,
+            },
+            RememberedOutcome::Refunded { line, number } => {
+                let refunds = self.state.line_refunds(*line).map(|known| known.refunds.as_slice()).unwrap_or_default();
+                let refund = refunds.get(*number as usize).cloned().unwrap_or_default();
+                Answer::Refunded(Box::new(refund))
+            }
+            RememberedOutcome::Authorisation { number } => {
+                Answer::ReturnAuthorised(Box::new(self.state.authorisation_numbered(*number)?))
+            }
+            RememberedOutcome::ExceptionResolved { number } => Answer::ExceptionResolved { number: *number },
             RememberedOutcome::RightsRecalled { key, node } => {
                 let cell = self.state.cell(*key, *node).copied().unwrap_or(crate::records::Cell::EMPTY);
                 Answer::RightsRecalled { cell: self.state.cell_message(&self.state.keys[*key].key, *node, &cell) }

@@ -18,11 +18,12 @@ mod substitutes;
 pub use backorders::backorders;
 pub use order::{OrderDecision, order, quote};
 pub use overlay::Overlay;
-use stockmesh_proto::raft::v1::{ContinueWork, WorkOffShortfalls, command};
+use stockmesh_proto::raft::v1::{AnnounceItems, ContinueWork, FindLateSupply, WorkOffShortfalls, command};
 pub use substitutes::substitutes;
 
 use crate::State;
 use crate::apply::MAX_ASKED;
+use crate::apply::update_items::MAX_TOLD;
 
 /// The next step of work that goes on by itself: a shortfall that one entry could not work off, or waiting units that
 /// can be promised (at most `budget` promises).
@@ -38,6 +39,15 @@ pub fn next_step(state: &State, overlay: &Overlay, budget: usize) -> Option<comm
         return Some(command::Kind::ContinueWork(ContinueWork { limit: MAX_ASKED }));
     }
     // Those whose promise is broken were promised before those who wait.
-    let substitutes = substitutes(state, overlay, budget).map(command::Kind::ReserveSubstitutes);
-    substitutes.or_else(|| backorders(state, overlay, budget).map(command::Kind::AllocateBackorders))
+    if let Some(step) = substitutes(state, overlay, budget) {
+        return Some(command::Kind::ReserveSubstitutes(step));
+    }
+    if let Some(step) = backorders(state, overlay, budget) {
+        return Some(command::Kind::AllocateBackorders(step));
+    }
+    if state.has_late_supply() {
+        return Some(command::Kind::FindLateSupply(FindLateSupply { limit: MAX_ASKED }));
+    }
+    let tell = !state.supply.items.to_tell.is_empty();
+    tell.then_some(command::Kind::AnnounceItems(AnnounceItems { limit: MAX_TOLD }))
 }

@@ -109,10 +109,10 @@ impl Velocity {
 }
 
 impl State {
-    /// ABC class of an item, as a number that sorts; 0: none. An item that has attributes is refused as yet, so that none
-    /// has a class.
-    fn segment_of(&self, _item: u32) -> u8 {
-        0
+    /// ABC class of an item, as a number that sorts: its letter; 0: none.
+    fn segment_of(&self, item: u32) -> u8 {
+        let attributes = self.supply.items.attributes(item);
+        attributes.and_then(|attributes| attributes.abc_class.bytes().next()).unwrap_or(0)
     }
 
     /// The policies that may concern a cell, first the one that goes before the others.

@@ -29,6 +29,10 @@ impl State {
 
     /// Units of an allocation that should be reserved elsewhere, and are not.
     pub(crate) fn unsubstituted(&self, allocation: u32) -> Quantity {
+        // A transfer's source is part of what was asked: no other node can stand in.
+        if self.transfer_of_order(self.lines[self.allocations[allocation].line].order).is_some() {
+            return 0;
+        }
         let held: Quantity = self.substitutes_of(allocation).map(|(_, units)| units).sum();
         self.breakable(allocation) - held
     }

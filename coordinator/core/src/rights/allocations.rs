@@ -48,7 +48,7 @@ impl State {
             ship_to: order.ship_to.clone(),
             customer: order.customer.clone(),
             channel: order.channel.clone(),
-            transfer: None,
+            transfer: self.transfer_ref(line.order),
             allow_substitution: allows_substitution(order, line.line),
         }
     }

@@ -76,6 +76,7 @@ impl Tx<'_> {
             self.touch(key);
         }
         self.refresh_ready(key);
+        self.touch_claims(key);
     }
 
     /// From now on the line excludes a node: it can't use every cell of its key.
@@ -108,7 +109,10 @@ impl Tx<'_> {
         }
         let record = self.state.lines[line];
         let mut waits = units;
-        if self.state.orders[record.order].cancels_shortage {
+        if self.state.transfer_of_order(record.order).is_some() {
+            // Its source is part of what was asked: no other node can stand in.
+            waits = 0;
+        } else if self.state.orders[record.order].cancels_shortage {
             let key = &self.state.keys[record.key];
             let covered = (self.state.usable(key, &record) - key.waiting_total).max(0);
             waits = units.min(covered);
@@ -126,14 +130,20 @@ impl Tx<'_> {
         self.state.lines[line].cancelled += units;
         let order = self.state.lines[line].order;
         self.close_units(order, units);
-        self.emit_line_cancelled(line, reason);
+        // Finance knows orders of customers; a transfer's goods stay where they are.
+        if self.state.transfer_of_order(order).is_none() {
+            self.emit_line_cancelled(line, reason);
+        }
     }
 
     /// Units of an order that shipped or were cancelled; the last ones close it.
     pub(crate) fn close_units(&mut self, order: u32, units: Quantity) {
         let record = &mut self.state.orders[order];
         record.open_units -= units;
-        if record.open_units == 0 && units > 0 {
+        let closed = record.open_units == 0 && units > 0;
+        if let Some(transfer) = self.state.transfer_of_order(order) {
+            self.transfers.push(transfer);
+        } else if closed {
             self.state.open_orders -= 1;
         }
     }

@@ -74,6 +74,7 @@ impl Head {
                 },
             open_orders: _,
             waiting_units: _,
+            supply: _,
         } = state;
         Self {
             group: group.clone(),

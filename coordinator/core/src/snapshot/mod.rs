@@ -5,6 +5,7 @@
 //!   feeds/00000000    records of one kind, in dense order, cut at CHUNK_BYTES
 //!   items, nodes, keys (with cells), orders, lines, allocations, shortfalls, requests
 //!   rights, lives, works, substitutes, policies, velocities   kinds that later releases added: the head counts them behind the others
+//!   supply            tagged records, added to the first format: none where there is nothing of it
 //!   tail              SHA-256 over all checksums before it
 //! ```
 //!
@@ -15,6 +16,7 @@ mod codec;
 mod head;
 mod records;
 mod restore;
+mod supply;
 
 use std::borrow::Borrow;
 
@@ -169,6 +171,7 @@ impl Snapshot {
             .chain(cut("substitutes", state.recovery.substitutes.iter()))
             .chain(cut("policies", state.recovery.policy.policies.iter()))
             .chain(cut("velocities", state.recovery.policy.velocities.iter()))
+            .chain(cut_owned::<_, supply::SupplyRecord>("supply", supply::records(state)))
             .map(Some)
             .chain(std::iter::once(None));
         chunks.map(move |chunk| match chunk {

@@ -29,7 +29,7 @@ fn id<T>(parsed: Result<T, Reject>) -> Result<T, Wrong> {
     parsed.map_err(|reject| reject.to_string())
 }
 
-fn message<T: Message + Default>(bytes: &[u8]) -> Result<T, Wrong> {
+pub(super) fn message<T: Message + Default>(bytes: &[u8]) -> Result<T, Wrong> {
     T::decode(bytes).map_err(|error| error.to_string())
 }
 
@@ -365,6 +365,33 @@ impl Saved for ([u8; 16], Remembered) {
                 to.u32(*key);
                 to.u32(*node);
             }
+            RememberedOutcome::ItemsUpdated { updated, created, unchanged } => {
+                to.u8(45);
+                [updated, created, unchanged].into_iter().for_each(|count| to.u32(*count));
+            }
+            RememberedOutcome::PurchaseOrder { number } => {
+                to.u8(46);
+                to.u64(*number);
+            }
+            RememberedOutcome::Transfer { number, cancelled, requested } => {
+                to.u8(47);
+                to.u64(*number);
+                to.i64(*cancelled);
+                to.i64(*requested);
+            }
+            RememberedOutcome::Refunded { line, number } => {
+                to.u8(48);
+                to.u32(*line);
+                to.u32(*number);
+            }
+            RememberedOutcome::Authorisation { number } => {
+                to.u8(49);
+                to.u64(*number);
+            }
+            RememberedOutcome::ExceptionResolved { number } => {
+                to.u8(50);
+                to.u64(*number);
+            }
         }
     }
     fn read(from: &mut Reader<'_>) -> Result<Self, Wrong> {
@@ -384,6 +411,14 @@ impl Saved for ([u8; 16], Remembered) {
             5 => RememberedOutcome::RightsRecalled { key: from.u32()?, node: from.u32()? },
             30 => RememberedOutcome::NodeRetirement { node: from.u32()? },
             31 => RememberedOutcome::PoliciesSet { version: from.u64()? },
+            45 => {
+                RememberedOutcome::ItemsUpdated { updated: from.u32()?, created: from.u32()?, unchanged: from.u32()? }
+            }
+            46 => RememberedOutcome::PurchaseOrder { number: from.u64()? },
+            47 => RememberedOutcome::Transfer { number: from.u64()?, cancelled: from.i64()?, requested: from.i64()? },
+            48 => RememberedOutcome::Refunded { line: from.u32()?, number: from.u32()? },
+            49 => RememberedOutcome::Authorisation { number: from.u64()? },
+            50 => RememberedOutcome::ExceptionResolved { number: from.u64()? },
             other => return Err(format!("{other} is no outcome")),
         };
         Ok((id, Remembered { hash, outcome }))

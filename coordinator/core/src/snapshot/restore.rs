@@ -19,7 +19,7 @@ impl State {
     /// # Errors
     /// See [`SnapshotError`].
     pub fn restore(chunks: impl IntoIterator<Item = SnapshotChunk>) -> Result<Self, SnapshotError> {
-        let mut chunks = Chunks { from: chunks.into_iter(), seal: Sha256::new() };
+        let mut chunks = Chunks { from: chunks.into_iter().peekable(), seal: Sha256::new() };
         let (name, bytes) = chunks.next("head".to_owned())?;
         let mut reader = Reader::new(&bytes);
         let head = Head::read(&mut reader).map_err(|what| SnapshotError::Malformed { name, what })?;
@@ -47,9 +47,12 @@ impl State {
         })?;
         chunks.records("keys", keys, |record: KeyRecord| state.restore_key(record))?;
         chunks.records("orders", orders, |record: crate::records::OrderRecord| {
-            state.open_orders += u64::from(record.open_units > 0);
-            let id = record.id.clone();
-            state.order_index.insert(id, state.orders.push(record)?);
+            let (id, transfer) = (record.id.clone(), record.is_transfer());
+            state.open_orders += u64::from(record.open_units > 0 && !transfer);
+            let index = state.orders.push(record)?;
+            if !transfer {
+                state.order_index.insert(id, index);
+            }
             Some(())
         })?;
         chunks.records("lines", lines, |record: LineRecord| state.restore_line(record))?;
@@ -86,7 +89,9 @@ impl State {
             state.recovery.policy.velocities.insert(cell, velocity);
             Some(())
         })?;
+        chunks.section("supply", |record| state.restore_supply(record))?;
         chunks.end()?;
+        state.work_out_supply();
         state.find_wanting();
         for key in 0..u32::try_from(state.keys.len()).unwrap_or(u32::MAX) {
             if state.is_ready(key) {
@@ -123,8 +128,8 @@ impl State {
 }
 
 /// Chunks as they come, each checked.
-struct Chunks<I> {
-    from: I,
+struct Chunks<I: Iterator> {
+    from: std::iter::Peekable<I>,
     seal: Sha256,
 }
 
@@ -168,6 +173,25 @@ impl<I: Iterator<Item = SnapshotChunk>> Chunks<I> {
                 left = left.checked_sub(1).ok_or_else(|| malformed(format!("more than {count} records")))?;
             }
             number += 1;
+        }
+        Ok(())
+    }
+
+    /// Records of a kind that was added to the format: as many chunks as there are, maybe none. Nothing can be missing
+    /// unseen: the tail is a hash over all chunks.
+    fn section<T: Saved>(&mut self, kind: &str, mut keep: impl FnMut(T) -> Option<()>) -> Result<(), SnapshotError> {
+        for number in 0u64.. {
+            let name = format!("{kind}/{number:08}");
+            if self.from.peek().is_none_or(|chunk| chunk.name != name) {
+                break;
+            }
+            let (name, bytes) = self.next(name)?;
+            let malformed = |what: String| SnapshotError::Malformed { name: name.clone(), what };
+            let mut reader = Reader::new(&bytes);
+            while !reader.is_empty() {
+                let record = T::read(&mut reader).map_err(malformed)?;
+                keep(record).ok_or_else(|| malformed("a record names one that there is not".to_owned()))?;
+            }
         }
         Ok(())
     }

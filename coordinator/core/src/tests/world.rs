@@ -126,6 +126,8 @@ impl World {
                 Answer::SubstitutesReserved { reserved, left_out } => reserved > 0 && left_out == 0,
                 // Each step of it looks at more; the last one ends it.
                 Answer::WorkContinued { .. } => true,
+                Answer::ItemsAnnounced { told } => told > 0,
+                Answer::LateSupplyFound { found } => found > 0,
                 _ => false,
             };
             assert!(got_on, "a step that gets nowhere: {answer:?}");

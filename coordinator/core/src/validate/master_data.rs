@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use super::items::check_item;
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::convert;
 use stockmesh_proto::coordinator::v1::{
-    CreateItemsRequest, Item, Node, NodeCosts, RangeItemsRequest, RecallRightsRequest, RegisterNodeRequest,
+    CreateItemsRequest, Node, NodeCosts, RangeItemsRequest, RecallRightsRequest, RegisterNodeRequest,
 };
 use stockmesh_types::{ItemId, LegalEntity, NodeId, Reason, Reject, RequestId, StockKey, quantity};
 
@@ -18,7 +19,7 @@ pub const MAX_WEIGHT_GRAMS: i64 = 10_000_000;
 /// Highest rate of a node's costs, minor units.
 pub const MAX_COST_MINOR: i64 = 1_000_000_000;
 
-fn count(given: usize, field: &str) -> Result<(), Reject> {
+pub(super) fn count(given: usize, field: &str) -> Result<(), Reject> {
     if given == 0 {
         return Err(Reject::new(Reason::MissingField, format!("{field} is empty")).field(field));
     }
@@ -45,22 +46,6 @@ pub fn create_items(request: &CreateItemsRequest) -> Result<RequestId, Reject> {
         }
     }
     Ok(id)
-}
-
-pub(crate) fn check_item(item: &Item) -> Result<(), Reject> {
-    ItemId::new(&item.item).map_err(|reject| reject.field("item"))?;
-    if item.description.chars().count() > 200 {
-        return Err(Reject::new(Reason::TextTooLong, "description is longer than 200 characters").field("description"));
-    }
-    if !(1..=MAX_WEIGHT_GRAMS).contains(&item.weight_grams) {
-        let message = format!("weight_grams is {}, and must be 1 to {MAX_WEIGHT_GRAMS}", item.weight_grams);
-        return Err(Reject::new(Reason::InvalidValue, message).field("weight_grams"));
-    }
-    if item.attributes.is_some() {
-        let message = "attributes are not kept in this release: leave them out";
-        return Err(Reject::new(Reason::NotInThisRelease, message).field("attributes"));
-    }
-    Ok(())
 }
 
 /// Checks the shape of a node.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::supply::TRANSFER_PREFIX;
 use stockmesh_proto::common::v1 as wire;
 use stockmesh_proto::convert;
 use stockmesh_proto::coordinator::v1::CancelOrderRequest;
@@ -20,6 +21,10 @@ const AHEAD_MS: i64 = 5 * 60 * 1_000;
 pub fn order(order: &wire::Order) -> Result<(), Reject> {
     let at = |field: &str, reject: Reject| reject.field(format!("order.{field}"));
     OrderId::new(&order.order_id).map_err(|reject| at("order_id", reject))?;
+    if order.order_id.starts_with(TRANSFER_PREFIX) {
+        let message = format!("ids that begin with {TRANSFER_PREFIX} are kept for transfers: choose another");
+        return Err(at("order_id", Reject::new(Reason::InvalidId, message)));
+    }
     check_channel(&order.channel)?;
     if order.placed_time_ms < 0 {
         let message = format!("placed_time_ms is {}, and counts from 1970", order.placed_time_ms);
