@@ -219,25 +219,19 @@ impl Node {
                     self.work.insert(id, Work { line, quantity, shipped: 0, cancelled: 0, lost: 0 });
                 }
             }
-            Message::Cancel { id, requested, .. } => {
-                if self.open && self.work.contains_key(&id) {
-                    self.answer(id, requested, out);
-                }
+            Message::Cancel { id, requested, .. } if self.open && self.work.contains_key(&id) => {
+                self.answer(id, requested, out);
             }
-            Message::Returned { epoch, returned, .. } => {
-                if self.open && epoch_fits(epoch, self.epoch) {
-                    if protocol.is(Mutant::ReturnAsDifference) {
-                        self.returned = (self.returned + 1).min(protocol.units + 2);
-                    } else {
-                        self.returned = self.returned.max(returned);
-                    }
-                    self.settle(out);
+            Message::Returned { epoch, returned, .. } if self.open && epoch_fits(epoch, self.epoch) => {
+                if protocol.is(Mutant::ReturnAsDifference) {
+                    self.returned = (self.returned + 1).min(protocol.units + 2);
+                } else {
+                    self.returned = self.returned.max(returned);
                 }
+                self.settle(out);
             }
-            Message::Welcome { recovery, epoch, granted, work, .. } => {
-                if !self.open && recovery == self.recovery {
-                    self.begin(epoch, granted, work, !protocol.is(Mutant::NoManifestAudit), truth, out);
-                }
+            Message::Welcome { recovery, epoch, granted, work, .. } if !self.open && recovery == self.recovery => {
+                self.begin(epoch, granted, work, !protocol.is(Mutant::NoManifestAudit), truth, out);
             }
             Message::WantReport { incarnation } => {
                 if !self.open {
