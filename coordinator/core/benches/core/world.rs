@@ -103,28 +103,26 @@ impl World {
         LogEntry { feature_level: 1, stamp_ms, commands, ..LogEntry::default() }
     }
 
-    pub fn run(&mut self, kind: Kind) -> (Answer, Duration) {
-        let (mut outcomes, took) = self.apply(vec![internal(kind)]);
-        (outcomes.remove(0).expect("not refused"), took)
+    pub fn run(&mut self, kind: Kind) -> Answer {
+        let (mut outcomes, _) = self.apply(vec![internal(kind)]);
+        outcomes.remove(0).expect("not refused")
     }
 
-    pub fn write(&mut self, kind: Kind) -> Duration {
+    pub fn write(&mut self, kind: Kind) {
         let request_id = format!("01a1ed16-bc00-7000-8000-{:012x}", self.index);
         let request_hash = vec![0; 32];
-        let (outcomes, took) =
-            self.apply(vec![Command { principal: None, request_id, request_hash, kind: Some(kind) }]);
+        let (outcomes, _) = self.apply(vec![Command { principal: None, request_id, request_hash, kind: Some(kind) }]);
         outcomes.into_iter().for_each(|outcome| drop(outcome.expect("not refused")));
-        took
     }
 
     /// Items from number `from` on.
-    pub fn create_items(&mut self, from: usize, count: usize) -> Duration {
+    pub fn create_items(&mut self, from: usize, count: usize) {
         let item = |n: usize| api::Item { item: format!("SKU-{n:07}"), weight_grams: 250, ..Default::default() };
-        self.write(Kind::CreateItems(log::CreateItems { items: (from..from + count).map(item).collect() }))
+        self.write(Kind::CreateItems(log::CreateItems { items: (from..from + count).map(item).collect() }));
     }
 
     /// Cumulative rights of items at a node, in one command.
-    pub fn grant(&mut self, node: usize, grants: &[(usize, i64)]) -> Duration {
+    pub fn grant(&mut self, node: usize, grants: &[(usize, i64)]) {
         let feed = FeedRef { participant: format!("node/n{node}"), destination: String::new(), epoch: 1 };
         let (id, mut head) = (FeedId::from(&feed), self.heads[node]);
         let entries = grants.iter().map(|(item, granted_total)| {
@@ -133,7 +131,7 @@ impl World {
         });
         let entries = entries.collect();
         self.heads[node] = head;
-        self.run(Kind::ApplyFacts(log::ApplyFacts { feed: Some(feed), entries })).1
+        self.run(Kind::ApplyFacts(log::ApplyFacts { feed: Some(feed), entries }));
     }
 
     /// The next entry of a node's feed: it is short of units that it does not have back.
