@@ -3,7 +3,9 @@
 use stockmesh_proto::common::v1::ShortagePolicy;
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
-use stockmesh_proto::feed::v1::{EntryBody, FeedPosition, NodeEpochOpened, RecoveryEnded, RightsGranted};
+use stockmesh_proto::feed::v1::{
+    EntryBody, FeedPosition, NodeEpochOpened, RecoveryEnded, RightsGranted, ShortfallReported,
+};
 use stockmesh_proto::raft::v1 as log;
 use stockmesh_proto::raft::v1::command::Kind;
 use stockmesh_types::{ChainHash, FeedId, Reason, Reject};
@@ -215,4 +217,50 @@ fn a_retirement_takes_its_steps_in_order() {
     world.settle();
     audit(&world.state);
     assert_eq!((world.cell("A", "n0").free, world.cell("A", "n0").epoch), (9, 3));
+}
+
+#[test]
+fn a_substitute_is_checked_when_it_is_reserved_and_goes_before_any_promise() {
+    let mut world = World::with(1, 3);
+    world.grant("n0", "A", 4);
+    let broken = world.place(&order("o", ShortagePolicy::Backorder, &[("A", 4)])).unwrap().lines[0].allocations[0].id;
+    world.grant("n1", "A", 3);
+    let kept = world.place(&order("p", ShortagePolicy::Backorder, &[("A", 1)])).unwrap().lines[0].allocations[0].id;
+    let short = |level| {
+        let report = ShortfallReported { stock_key: Some(key("A")), level, returned_total: 0 };
+        Fact::ShortfallReported(report)
+    };
+    world.fact("n0", short(3)).unwrap();
+    let reserve = |allocation, node_index, quantity| {
+        let substitutes = vec![log::Substitute { allocation, node_index, quantity }];
+        Kind::ReserveSubstitutes(log::ReserveSubstitutes { substitutes })
+    };
+    let refused = [
+        (broken, 0, 1, "the node of the broken promise itself"),
+        (broken, 1, 3, "more than is free"),
+        (broken, 2, 1, "a node that granted nothing"),
+        (broken, 1, 0, "nothing"),
+        (kept, 1, 1, "a promise that is not broken"),
+    ];
+    for (allocation, node, units, why) in refused {
+        let answer = world.run(reserve(allocation, node, units)).unwrap();
+        assert_eq!(answer, Answer::SubstitutesReserved { reserved: 0, left_out: 1 }, "{why}");
+    }
+    world.run(reserve(broken, 1, 2)).unwrap();
+    world.grant("n2", "A", 4);
+    let beyond = world.run(reserve(broken, 2, 2)).unwrap();
+    assert_eq!(beyond, Answer::SubstitutesReserved { reserved: 0, left_out: 1 }, "more than is broken");
+    assert_eq!((world.cell("A", "n1").held, world.cell("A", "n1").free), (2, 0));
+    // n1 runs short in turn: what it holds goes first, and its own promise stands.
+    world.fact("n1", short(2)).unwrap();
+    let asked = |node: &str| {
+        world.sent(&format!("node/{node}")).iter().filter(|fact| matches!(fact, Fact::CancellationRequested(_))).count()
+    };
+    assert_eq!((asked("n0"), asked("n1")), (1, 0));
+    assert_eq!((world.cell("A", "n1").held, world.cell("A", "n1").returned, world.cell("A", "n1").open), (0, 2, 1));
+    audit(&world.state);
+    // Those units are held at n2 now, as far as it goes.
+    world.settle();
+    assert_eq!((world.cell("A", "n2").held, world.cell("A", "n2").free), (3, 1));
+    audit(&world.state);
 }
