@@ -15,6 +15,7 @@ use stockmesh_proto::raft::v1::{
 use stockmesh_types::{ExceptionCode, Quantity, Reason, Reject};
 
 use super::{Stop, Tx};
+use crate::State;
 use crate::answer::Answer;
 use crate::records::RememberedOutcome;
 use crate::rights::MAX_KEYS_BY_ORDERS;
@@ -254,7 +255,7 @@ impl Tx<'_> {
         // Claims first: the announcement says them.
         self.refresh_claims_announcing(number);
         let Some(order) = self.state.supply.purchase_orders.get(number) else { return Ok(()) };
-        let fact = self.announcement(number, order);
+        let fact = self.state.announcement(number, order);
         let node = self.state.known_node(&order.node, "node")?;
         let destination = self.state.nodes[node].destination;
         self.emit(destination, Fact::InboundAnnounced(fact));
@@ -297,32 +298,6 @@ impl Tx<'_> {
         self.effects.extend_from_slice(&order.state.to_be_bytes());
         self.state.supply.purchase_orders.put(number, order);
         Ok(())
-    }
-
-    fn announcement(&self, number: u64, order: &PurchaseOrder) -> InboundAnnounced {
-        let lines = order.lines.iter().map(|line| {
-            let key = line.stock_key.as_ref().and_then(|key| self.state.wire_key_index(key));
-            InboundLine {
-                line: line.line,
-                stock_key: line.stock_key.clone(),
-                quantity: line.quantity,
-                cost: Some(Money { currency_code: order.currency_code.clone(), minor: line.cost_minor }),
-                claimed_quantity: key
-                    .map_or(0, |key| self.state.claimed(key, line_day(order, line), number, line.line)),
-                expected_date: line.expected_date.clone(),
-            }
-        });
-        InboundAnnounced {
-            inbound_id: format!("{PURCHASE_PREFIX}{}", order.purchase_order_id),
-            revision: order.revision,
-            kind: InboundKind::PurchaseOrder.into(),
-            reference: order.purchase_order_id.clone(),
-            supplier: order.supplier.clone(),
-            source_node: String::new(),
-            expected_date: order.expected_date.clone(),
-            lines: lines.collect(),
-            notices: order.notices.clone(),
-        }
     }
 
     fn open_purchase_order(&self, name: &str) -> Result<(u64, PurchaseOrder), Reject> {
@@ -447,5 +422,33 @@ fn apply_date(order: &mut PurchaseOrder, notice: &ShipNotice) {
     if !any {
         order.expected_date.clone_from(&notice.expected_date);
         order.lines.iter_mut().for_each(|line| line.expected_date.clear());
+    }
+}
+
+impl State {
+    /// What the receiving node is told of a purchase order.
+    pub(crate) fn announcement(&self, number: u64, order: &PurchaseOrder) -> InboundAnnounced {
+        let lines = order.lines.iter().map(|line| {
+            let key = line.stock_key.as_ref().and_then(|key| self.wire_key_index(key));
+            InboundLine {
+                line: line.line,
+                stock_key: line.stock_key.clone(),
+                quantity: line.quantity,
+                cost: Some(Money { currency_code: order.currency_code.clone(), minor: line.cost_minor }),
+                claimed_quantity: key.map_or(0, |key| self.claimed(key, line_day(order, line), number, line.line)),
+                expected_date: line.expected_date.clone(),
+            }
+        });
+        InboundAnnounced {
+            inbound_id: format!("{PURCHASE_PREFIX}{}", order.purchase_order_id),
+            revision: order.revision,
+            kind: InboundKind::PurchaseOrder.into(),
+            reference: order.purchase_order_id.clone(),
+            supplier: order.supplier.clone(),
+            source_node: String::new(),
+            expected_date: order.expected_date.clone(),
+            lines: lines.collect(),
+            notices: order.notices.clone(),
+        }
     }
 }

@@ -177,7 +177,7 @@ impl Tx<'_> {
         let mut changed = before.clone();
         changed.expected_date.clone_from(&command.expected_date);
         for line in &before.lines {
-            if let Some((key, destination)) = self.lane(&before, line) {
+            if let Some((key, destination)) = self.state.lane(&before, line) {
                 self.set_supply((key, day, number, line.line), destination, true, 0);
             }
         }
@@ -211,7 +211,7 @@ impl Tx<'_> {
             line.received = line.received.max(received.received_total);
             line.damaged = line.damaged.max(received.damaged_total);
             line.short = line.short.max(received.short_total);
-            if let Some((key, _)) = self.lane(&transfer, &transfer.lines[place].clone()) {
+            if let Some((key, _)) = self.state.lane(&transfer, &transfer.lines[place].clone()) {
                 arrived.push(((key, day_of(&transfer.expected_date), number, received.line), more));
             }
         }
@@ -266,7 +266,7 @@ impl Tx<'_> {
         }
         let day = day_of(&transfer.expected_date);
         for line in &transfer.lines {
-            if let Some((key, destination)) = self.lane(&transfer, line) {
+            if let Some((key, destination)) = self.state.lane(&transfer, line) {
                 let on_way = line.shipped - line.received - line.damaged - line.short;
                 self.set_supply((key, day, number, line.line), destination, true, on_way);
             }
@@ -297,7 +297,7 @@ impl Tx<'_> {
             Fact::InboundClosed(InboundClosed { inbound_id, revision, reason })
         } else {
             match self.state.supply.transfers.get(number) {
-                Some(transfer) => Fact::InboundAnnounced(self.transfer_announcement(number, transfer)),
+                Some(transfer) => Fact::InboundAnnounced(self.state.transfer_announcement(number, transfer)),
                 None => return Ok(()),
             }
         };
@@ -324,37 +324,6 @@ impl Tx<'_> {
                 self.settle_incident(ExceptionCode::OverReceipt, &node, about, "the source has shipped them");
             }
         }
-    }
-
-    fn transfer_announcement(&self, number: u64, transfer: &Transfer) -> InboundAnnounced {
-        let day = day_of(&transfer.expected_date);
-        let lines = transfer.lines.iter().filter(|line| line.shipped > 0).map(|line| InboundLine {
-            line: line.line,
-            stock_key: line.stock_key.clone(),
-            quantity: line.shipped,
-            cost: None,
-            claimed_quantity: self
-                .lane(transfer, line)
-                .map_or(0, |(key, _)| self.state.claimed(key, day, number, line.line)),
-            expected_date: String::new(),
-        });
-        InboundAnnounced {
-            inbound_id: format!("{TRANSFER_PREFIX}{}", transfer.transfer_id),
-            revision: transfer.revision,
-            kind: InboundKind::Transfer.into(),
-            reference: transfer.transfer_id.clone(),
-            supplier: String::new(),
-            source_node: transfer.source_node.clone(),
-            expected_date: transfer.expected_date.clone(),
-            lines: lines.collect(),
-            notices: Vec::new(),
-        }
-    }
-
-    /// Stock key and destination of a line, once its stock key is known here.
-    fn lane(&self, transfer: &Transfer, line: &TransferLine) -> Option<(u32, u32)> {
-        let key = self.state.wire_key_index(line.stock_key.as_ref()?)?;
-        Some((key, self.state.node_index.get(&transfer.destination_node)?))
     }
 
     fn put_transfer(&mut self, number: u64, transfer: Transfer) {
@@ -468,5 +437,37 @@ fn state_of(transfer: &Transfer) -> TransferState {
         (_, 0) if !on_way => TransferState::Received,
         _ if accounted > 0 => TransferState::PartiallyReceived,
         _ => TransferState::InTransit,
+    }
+}
+
+impl State {
+    /// What the receiving node is told of a transfer, once anything of it was shipped.
+    pub(crate) fn transfer_announcement(&self, number: u64, transfer: &Transfer) -> InboundAnnounced {
+        let day = day_of(&transfer.expected_date);
+        let lines = transfer.lines.iter().filter(|line| line.shipped > 0).map(|line| InboundLine {
+            line: line.line,
+            stock_key: line.stock_key.clone(),
+            quantity: line.shipped,
+            cost: None,
+            claimed_quantity: self.lane(transfer, line).map_or(0, |(key, _)| self.claimed(key, day, number, line.line)),
+            expected_date: String::new(),
+        });
+        InboundAnnounced {
+            inbound_id: format!("{TRANSFER_PREFIX}{}", transfer.transfer_id),
+            revision: transfer.revision,
+            kind: InboundKind::Transfer.into(),
+            reference: transfer.transfer_id.clone(),
+            supplier: String::new(),
+            source_node: transfer.source_node.clone(),
+            expected_date: transfer.expected_date.clone(),
+            lines: lines.collect(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Stock key and destination of a line, once its stock key is known here.
+    fn lane(&self, transfer: &Transfer, line: &TransferLine) -> Option<(u32, u32)> {
+        let key = self.wire_key_index(line.stock_key.as_ref()?)?;
+        Some((key, self.node_index.get(&transfer.destination_node)?))
     }
 }

@@ -8,7 +8,7 @@ use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{FeedPosition, NodeEpochOpened};
 use stockmesh_proto::raft::v1::{NoteLateFacts, OpenNodeEpoch};
-use stockmesh_types::{Reason, Reject};
+use stockmesh_types::{ExceptionCode, Reason, Reject};
 
 use super::records::MAX_RECOVERIES;
 use super::{LateFacts, Recovery, Standing, Work};
@@ -88,6 +88,13 @@ impl Tx<'_> {
         self.begin_epoch(node, id, lost_from, Standing::Recovering);
         let epoch = self.state.nodes[node].epoch;
         if lost_from > 0 {
+            let lost = i64::try_from(cursor.seq - lost_from + 1).unwrap_or(i64::MAX);
+            let description = format!(
+                "entries {lost_from} to {} of epoch {present} of node {name} exist nowhere any more: recount it",
+                cursor.seq
+            );
+            let about = present.to_string();
+            self.raise_incident(ExceptionCode::FeedGap, name.as_str(), ("epoch", &about, 0), None, lost, description);
             self.applied.notices.push(Notice::HistoryLost {
                 node: name.clone(),
                 epoch: stockmesh_types::Epoch(present),
@@ -167,6 +174,12 @@ impl Tx<'_> {
             None => late.push(LateFacts { epoch: *epoch, to_seq: head.seq }),
         }
         self.effects.extend_from_slice(&head.hash.0);
+        let description = format!(
+            "node {name} came up with entries of epoch {epoch}, which is over, up to {}: they have no effect",
+            head.seq
+        );
+        let about = epoch.to_string();
+        self.raise_incident(ExceptionCode::FeedGap, name.as_str(), ("epoch", &about, 0), None, 0, description);
         let epoch = stockmesh_types::Epoch(*epoch);
         self.applied.notices.push(Notice::LateFacts { node: name, epoch, to_seq: head.seq });
         Ok(Answer::LateFactsNoted { noted: true })

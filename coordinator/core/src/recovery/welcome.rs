@@ -6,14 +6,15 @@
 
 use prost::Message;
 use stockmesh_proto::common::v1::CancelReason;
-use stockmesh_proto::coordinator::v1::{NodeStanding, Retirement, WelcomeAllocation, WelcomeCell};
+use stockmesh_proto::coordinator::v1::{NodeStanding, PurchaseOrderState, Retirement, WelcomeAllocation, WelcomeCell};
 use stockmesh_proto::entry::Head;
-use stockmesh_proto::feed::v1::EntryBody;
 use stockmesh_proto::feed::v1::entry_body::Fact;
+use stockmesh_proto::feed::v1::{EntryBody, InboundAnnounced, InboundCloseReason, InboundClosed};
 use stockmesh_types::{FeedId, NodeId, Reason, Reject};
 
 use super::epochs::{uuid, uuid_text};
 use crate::State;
+use crate::supply::Document;
 
 /// Records that one page looks at, those of other nodes too.
 const LOOKED_AT: usize = 65_536;
@@ -58,7 +59,7 @@ impl Room {
     }
 
     fn take(&mut self, message: &impl Message) {
-        self.records -= 1;
+        self.records = self.records.saturating_sub(1);
         self.bytes += message.encoded_len();
     }
 }
@@ -115,11 +116,13 @@ impl State {
         };
         let mut room = Room { records: limit.max(1), looked_at: 0, bytes: 0 };
         let (mut section, mut from) = (after >> SECTION, after & ((1 << SECTION) - 1));
-        while section < 4 {
+        while section < 6 {
             let next = match section {
                 0 => self.welcome_items(index, from, &mut room, &mut page),
                 1 => self.welcome_policies(index, from, &mut room, &mut page),
-                2 => self.welcome_cells(index, from, &mut room, &mut page),
+                2 => self.welcome_purchases(node, from, &mut room, &mut page),
+                3 => self.welcome_transfers(node, from, &mut room, &mut page),
+                4 => self.welcome_cells(index, from, &mut room, &mut page),
                 _ => self.welcome_allocations(index, from, &mut room, &mut page),
             };
             if let Some(next) = next {
@@ -156,6 +159,54 @@ impl State {
             page.standing.push(body);
         }
         None
+    }
+
+    /// Goods that were announced to the node, and ended since: it takes what it does not know already.
+    fn welcome_purchases(&self, node: &str, from: u64, room: &mut Room, page: &mut WelcomePage) -> Option<u64> {
+        for (number, order) in self.supply.purchase_orders.iter_from(from) {
+            if !room.look() {
+                return Some(number);
+            }
+            if order.node != node {
+                continue;
+            }
+            let ended = (order.ended_ms() != 0).then(|| match order.state() {
+                PurchaseOrderState::Cancelled => InboundCloseReason::Cancelled,
+                _ => InboundCloseReason::Closed,
+            });
+            self.welcome_inbound(self.announcement(number, order), ended, room, page);
+        }
+        None
+    }
+
+    fn welcome_transfers(&self, node: &str, from: u64, room: &mut Room, page: &mut WelcomePage) -> Option<u64> {
+        for (number, transfer) in self.supply.transfers.iter_from(from) {
+            if !room.look() {
+                return Some(number);
+            }
+            if transfer.destination_node == node && transfer.lines.iter().any(|line| line.shipped > 0) {
+                let ended = (transfer.ended_ms() != 0).then_some(InboundCloseReason::Closed);
+                self.welcome_inbound(self.transfer_announcement(number, transfer), ended, room, page);
+            }
+        }
+        None
+    }
+
+    fn welcome_inbound(
+        &self,
+        announced: InboundAnnounced,
+        ended: Option<InboundCloseReason>,
+        room: &mut Room,
+        page: &mut WelcomePage,
+    ) {
+        let (inbound_id, revision) = (announced.inbound_id.clone(), announced.revision);
+        let closed =
+            ended.map(|reason| Fact::InboundClosed(InboundClosed { inbound_id, revision, reason: reason.into() }));
+        for fact in std::iter::once(Fact::InboundAnnounced(announced)).chain(closed) {
+            let body = self.standing_body(fact);
+            room.take(&body);
+            page.standing.push(body);
+        }
     }
 
     fn welcome_cells(&self, node: u32, from: u64, room: &mut Room, page: &mut WelcomePage) -> Option<u64> {

@@ -1,6 +1,8 @@
 //! Epochs of nodes and their rejects, what surfaces late, and a lost node that owes more than one step can ask for.
 
 use stockmesh_proto::common::v1::ShortagePolicy;
+use stockmesh_proto::coordinator::v1::GrantPolicy;
+use stockmesh_proto::coordinator::v1::grant_policy::{Items, Nodes};
 use stockmesh_proto::entry::Head;
 use stockmesh_proto::feed::v1::entry_body::Fact;
 use stockmesh_proto::feed::v1::{
@@ -11,6 +13,7 @@ use stockmesh_proto::raft::v1::command::Kind;
 use stockmesh_types::{ChainHash, FeedId, Reason, Reject};
 
 use super::audit::audit;
+use super::supply::{create, line, purchase};
 use super::world::{World, key, node_feed, order, request_id};
 use crate::apply::MAX_ASKED;
 use crate::decide::{self, Overlay};
@@ -87,6 +90,8 @@ fn an_epoch_is_sealed_where_the_coordinator_stands_or_not_at_all() {
     let opened = world.run(open("n0", 1, before, 1, Some(end))).unwrap();
     assert!(matches!(opened, Answer::NodeEpochOpened { epoch: 2, .. }));
     assert!(matches!(world.notices.last(), Some(Notice::HistoryLost { from_seq: 2, to_seq: 2, .. })));
+    let (exceptions, _) = world.state.list_exceptions(0, 9, &crate::ExceptionFilter::default());
+    assert_eq!(exceptions.items.len(), 1, "{exceptions:?}");
     let told = world.sent("finance/main").pop().unwrap();
     let Fact::NodeEpochOpened(NodeEpochOpened { epoch, sealed_seq, lost_from_seq, .. }) = told else { panic!() };
     assert_eq!((epoch, sealed_seq, lost_from_seq), (2, 2, 2));
@@ -263,4 +268,48 @@ fn a_substitute_is_checked_when_it_is_reserved_and_goes_before_any_promise() {
     world.settle();
     assert_eq!((world.cell("A", "n2").held, world.cell("A", "n2").free), (3, 1));
     audit(&world.state);
+}
+
+#[test]
+fn the_welcome_holds_what_stands_page_by_page() {
+    let mut world = World::with(2, 2);
+    world.grant("n0", "A", 5);
+    world.place(&order("o", ShortagePolicy::Backorder, &[("A", 2)])).unwrap();
+    for (id, node) in [("p1", "n0"), ("p2", "n1"), ("p3", "n0")] {
+        world.write(create(purchase(id, node, 3, &[line(1, "A", 4)]))).unwrap();
+    }
+    let close = log::ClosePurchaseOrder { purchase_order_id: "p3".into(), cancel: true };
+    world.write(Kind::ClosePurchaseOrder(close)).unwrap();
+    let kept = GrantPolicy {
+        nodes: Some(Nodes::Node("n0".into())),
+        items: Some(Items::Segment(String::new())),
+        floor: 1,
+        ..Default::default()
+    };
+    world.write(Kind::SetGrantPolicies(log::SetGrantPolicies { policies: vec![kept], expected_version: 0 })).unwrap();
+    world.settle();
+    let end = world.feeds["n0"];
+    world.run(open("n0", 1, end, 1, None)).unwrap();
+    for limit in [1, 2, 100] {
+        let (mut standing, mut cells, mut allocations, mut after) = (Vec::new(), 0, 0, 0);
+        loop {
+            let page = world.state.welcome("n0", &request_id(START, 1), after, limit).unwrap();
+            for body in page.standing {
+                standing.push(match body.fact.unwrap() {
+                    Fact::ItemRanged(item) => item.item,
+                    Fact::GrantPolicySet(policy) => format!("floor {}", policy.floor),
+                    Fact::InboundAnnounced(inbound) => inbound.inbound_id,
+                    Fact::InboundClosed(closed) => format!("{} closed", closed.inbound_id),
+                    other => panic!("{other:?}"),
+                });
+            }
+            (cells, allocations) = (cells + page.cells.len(), allocations + page.allocations.len());
+            match page.next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        assert_eq!(standing, ["A", "B", "floor 1", "po/p1", "po/p3", "po/p3 closed"], "{limit} at once");
+        assert_eq!((cells, allocations), (1, 1));
+    }
 }
