@@ -499,23 +499,46 @@ fn refunds_for_goods_that_the_customer_keeps() {
          Liabilities:TaxPayable:GB 10
          Liabilities:RefundsPayable -60",
     );
-    // Paid at a till of the same entity, and at one of another.
+    // Paid without asking, at a till of the same entity: of 120 charged for a unit, 20 were VAT; of 45 it is 7.5, which rounds
+    // to 8. And at one of another: 2.5 of 15 rounds to 2.
     expect(
-        ledger.send("node/st-1", paid_offline("F1", "O1", 45, Tender::Cash)),
-        "refund.paid/1 uk 2026-01-07/2026-01-07
+        ledger.send("node/st-1", paid_offline("F2", "O1", 45, Tender::Cash)),
+        "refund.allowance/1 uk 2026-01-07/2026-01-07
+         Income:SalesAllowances:Web 37
+         Liabilities:TaxPayable:GB 8
+         Liabilities:RefundsPayable -45
+         refund.paid/1 uk 2026-01-07/2026-01-07
          Liabilities:RefundsPayable 45
          Assets:CashClearing:St-1 -45",
     );
     expect(
-        ledger.send("node/dc-2", paid_offline("F2", "O1", 15, Tender::Card)),
-        "refund.paid-for/1 ie 2026-01-07/2026-01-07
+        ledger.send("node/dc-2", paid_offline("F3", "O1", 15, Tender::Card)),
+        "refund.allowance/1 uk 2026-01-07/2026-01-07
+         Income:SalesAllowances:Web 13
+         Liabilities:TaxPayable:GB 2
+         Liabilities:RefundsPayable -15
+         refund.paid-for/1 ie 2026-01-07/2026-01-07
          Assets:Intercompany:Uk 15
          Assets:CardClearing:Dc-2 -15
          refund.owed-to-payer/1 uk 2026-01-07/2026-01-07
          Liabilities:RefundsPayable 15
          Assets:Intercompany:Ie -15",
     );
-    assert_eq!(ledger.balances().get("uk Liabilities:RefundsPayable GBP"), None);
+    // What was committed is still to be paid. For goods that came back, only the payment is news.
+    assert_eq!(ledger.balances()["uk Liabilities:RefundsPayable GBP"], -60);
+    let Fact::RefundPaidOffline(mut fact) = paid_offline("F4", "O1", 60, Tender::Cash) else {
+        unreachable!("a payment")
+    };
+    fact.return_id = "T1".into();
+    expect(
+        ledger.send("node/st-1", Fact::RefundPaidOffline(fact)),
+        "refund.paid/1 uk 2026-01-07/2026-01-07
+         Liabilities:RefundsPayable 60
+         Assets:CashClearing:St-1 -60",
+    );
+    // More than was charged has no more tax.
+    let entries = ledger.send("node/st-1", paid_offline("F5", "O1", 150, Tender::Cash));
+    assert_eq!(entries[1..3], ["  Income:SalesAllowances:Web 130", "  Liabilities:TaxPayable:GB 20"]);
 }
 
 #[test]

@@ -26,21 +26,21 @@ fn run(result: &DemoResult) -> Findings {
             format!("{}: {} units worth {}", what(), value.quantity, value.value_minor)
         });
         findings.equal(|| format!("{}: units at provisional cost", what()), &value.unreceived_quantity, &0);
-        // What waits for a disposition is quarantined at its node.
-        let units = (value.quantity + value.set_aside_quantity, value.returns_pending_quantity);
+        let units = (value.quantity, value.returns_pending_quantity, value.held_quantity, value.set_aside_quantity);
         layers.insert((value.node.clone(), value.item.clone(), value.grade, value.owner.clone()), units);
     }
     for (node, levels) in &evidence.levels {
         for level in levels {
             let key = level.stock_key.clone().unwrap_or_default();
-            let recorded = (level.on_hand + level.quarantined + level.damaged, level.return_pending);
+            let stocked = level.on_hand + level.quarantined + level.damaged;
+            let recorded = (stocked, level.return_pending, level.in_receiving, level.in_disposition);
             let grade = if key.grade == 0 { 1 } else { key.grade };
             let valued = layers.remove(&(node.clone(), key.item.clone(), grade, key.owner)).unwrap_or_default();
             findings.equal(|| format!("{node} {}: units, in layers and at the node", key.item), &valued, &recorded);
         }
     }
     for ((node, item, ..), units) in layers {
-        findings.equal(|| format!("{node} {item}: units in layers that the node has not"), &units, &(0, 0));
+        findings.equal(|| format!("{node} {item}: units in layers that the node has not"), &units, &(0, 0, 0, 0));
     }
     for (account, by_node) in [("Assets:Inventory", &value_by_node), ("Assets:ReturnsPending", &pending_by_node)] {
         let layers: i64 = by_node.values().sum();

@@ -1,14 +1,15 @@
 //! Refunds: committed by the coordinator, paid at tills.
 //!
 //! Goods that came back were owed for when they arrived, at the price of the sale (`returns`): a committed refund says how much
-//! of that is kept. For goods that the customer keeps, it is what makes the refund payable. Whoever is the seller of the units
+//! of that is kept. For goods that the customer keeps, it is what makes the refund payable; a refund for them that a till paid
+//! without asking does both at once, as the coordinator commits no other one for it. Whoever is the seller of the units
 //! owes it; a till of another entity that pays it has a claim on the seller.
 
 use stockmesh_proto::common::v1::Tender;
 use stockmesh_proto::convert::{currency, required, specified};
 use stockmesh_proto::feed::v1::{CounterRefundPaid, RefundCommitted, RefundPaidOffline};
 use stockmesh_types::quantity::positive;
-use stockmesh_types::{Currency, LegalEntity, NodeId, OrderId, Reason, Reject};
+use stockmesh_types::{Currency, LegalEntity, NodeId, OrderId, Reason, Reject, share};
 
 use super::shipments::shipped_key;
 use super::{Incoming, Posted, Wait, fingerprint, units};
@@ -88,7 +89,12 @@ impl<R: Records> Books<R> {
         let key = order_key(OrderId::new(&fact.order_id)?.as_str());
         let (amount_minor, currency) = paid_amount(fact.amount_minor, &fact.currency_code)?;
         let tender = tender(fact.tender)?;
-        let (sale, _, seller) = self.refundable(&key, &fact.order_id, fact.line)?;
+        let (sale, line, seller) = self.refundable(&key, &fact.order_id, fact.line)?;
+        let quantity = positive(fact.quantity, "quantity")?;
+        if currency != sale.currency {
+            let message = format!("order {} is in {}, its refund in {currency}", fact.order_id, sale.currency);
+            return Err(Reject::new(Reason::CurrencyMismatch, message).field("currency_code").into());
+        }
         let paid = Paid {
             about: format!("refund {id} at {node}, order {}, line {}", fact.order_id, fact.line),
             document: &fact.order_id,
@@ -98,6 +104,18 @@ impl<R: Records> Books<R> {
             amount_minor,
             tender,
         };
+        if fact.return_id.is_empty() {
+            let charged = line.price.part(0, quantity.min(line.quantity), line.quantity);
+            let posting = Line {
+                node: Some(&node),
+                item: Some(&line.stock_key.item),
+                channel: &sale.channel,
+                order_id: &fact.order_id,
+                price: portion(&charged, amount_minor),
+                ..Line::new()
+            };
+            self.enter(&REFUND_ALLOWANCE, &paid.seller, currency, &stamp, &paid.about, &[posting])?;
+        }
         self.pay(&node, &record, &paid, &stamp)?;
         self.put_document(document, fingerprint(fact));
         Ok(())
@@ -193,6 +211,22 @@ fn price_of(fact: &RefundCommitted, amount_minor: i64) -> Result<Price, Reject> 
         return Err(Reject::new(Reason::AmountTooLarge, "the refund is too large").field("amount"));
     }
     Ok(Price { sales_minor: fact.net_minor, discount_minor: 0, coupon_minor: 0, taxes })
+}
+
+/// An amount that was paid back of what was charged, with each tax in proportion; what goes beyond the charge has no tax.
+fn portion(charged: &Price, amount_minor: i64) -> Price {
+    let whole = charged.owed_minor();
+    let taxes: Vec<_> = charged
+        .taxes
+        .iter()
+        .map(|tax| {
+            let part = amount_minor < whole;
+            let tax_minor = if part { share(tax.tax_minor, 0, amount_minor, whole) } else { tax.tax_minor };
+            Tax { tax_minor: tax_minor.min(amount_minor), ..tax.clone() }
+        })
+        .collect();
+    let tax_minor: i64 = taxes.iter().map(|tax| tax.tax_minor).sum();
+    Price { sales_minor: amount_minor - tax_minor, discount_minor: 0, coupon_minor: 0, taxes }
 }
 
 /// What was charged beyond what is refunded: net, and each tax by its jurisdiction and rate.
