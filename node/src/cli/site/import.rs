@@ -143,6 +143,7 @@ pub(super) async fn run(
     dry_run: bool,
 ) -> Result<(), Failure> {
     let (good, mut bad) = read(file, currency)?;
+    let rows = good.len() + bad.len();
     let node = client.node().await?;
     let receipt = |lines: Vec<feed::ReceiptLine>, number: usize, validate_only: bool| ReceiveStockRequest {
         node: node.clone(),
@@ -166,7 +167,6 @@ pub(super) async fn run(
     for Bad { line, why } in bad.iter().take(MAX_LISTED) {
         table.push(vec![line.to_string(), why.clone()]);
     }
-    let rows = good.len() + bad.len();
     let listed: Vec<_> = bad.iter().take(MAX_LISTED).map(|bad| json!({ "line": bad.line, "why": bad.why })).collect();
     if !bad.is_empty() || dry_run {
         let json = json!({ "rows": rows, "bad_rows": bad.len(), "bad": listed, "booked_receipts": 0 });
@@ -177,8 +177,8 @@ pub(super) async fn run(
         };
     }
     let (mut booked, mut skipped) = (0, 0);
-    for (number, rows) in good.chunks(ROWS_AT_ONCE).enumerate() {
-        let lines = rows.iter().map(|(_, row)| row.clone()).collect();
+    for (number, part) in good.chunks(ROWS_AT_ONCE).enumerate() {
+        let lines = part.iter().map(|(_, row)| row.clone()).collect();
         let request = receipt(lines, number + 1, false);
         let done: Result<_, Failure> = async { Ok(call!(client, receive_stock, request)) }.await;
         match done {
