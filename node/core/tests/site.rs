@@ -552,3 +552,20 @@ fn serial_numbers_that_were_not_seen_leave_and_those_that_were_come() {
     assert_eq!((left, node.cell("S").on_hand), (vec!["s1", "s8", "s9"], 3));
     assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true));
 }
+
+#[test]
+fn a_serial_number_that_left_unnamed_may_come_back() {
+    let mut node = site(GrantPolicy { floor: 9, walk_in_reserve: 0 });
+    node.ask(goods("r-s", "S", 2, SELLABLE, vec![serials("", "", &["s1", "s2"])])).unwrap();
+    let back = |id: &str, numbers: &[&str]| {
+        let Command::ReceiveReturn(receive) = return_goods(id, "S", 1) else { panic!("no return") };
+        let units = UnitGroup::to_wire(&[serials("", "", numbers)]);
+        Command::ReceiveKnownReturn(ReceiveKnownReturn { receive, origin: Origin { units, ..Origin::default() } })
+    };
+    assert_eq!(node.reason(back("ret-1", &["s1"])), Some(Reason::SerialExists), "both are on the shelf");
+    node.ask(sale("c-1", &[("S", 1)])).unwrap();
+    node.ask(back("ret-1", &["s1"])).unwrap();
+    let page = node.state.site().list_serials(&key("S").item, None, 9, Some(&label("s1")));
+    assert_eq!(page.entries[0].condition, Condition::ReturnPending.wire() as i32);
+    assert_eq!((node.state.flaw(), node.reloaded() == node.state), (None, true));
+}

@@ -152,7 +152,8 @@ impl Draft<'_> {
         let (lot, bin) = (lot.clone(), bin.clone());
         for serial in serials {
             let at = (key.item.clone(), serial.clone());
-            if self.site.serials.get(&at).is_some() {
+            let recorded = self.site.serials.get(&at).cloned();
+            if recorded.is_some_and(|unit| !self.left_unnamed(&unit, key, condition)) {
                 let message = format!("serial number {serial} of {} is here already", key.item);
                 return Err(Reject::new(Reason::SerialExists, message).field("serials"));
             }
@@ -165,6 +166,17 @@ impl Draft<'_> {
             self.site.holdings.put(holding, here + quantity);
         }
         Ok(())
+    }
+
+    /// A recorded unit may have left without being named (a counter sale): then more serial numbers are on record than units are
+    /// there, and the number that comes back is one of them.
+    fn left_unnamed(&mut self, unit: &Serial, key: &StockKey, condition: Condition) -> bool {
+        // Where units are being put, the counter is ahead of the serial numbers.
+        if unit.stock_key == *key && unit.condition == condition {
+            return false;
+        }
+        let recorded = self.serials_at(&unit.stock_key, unit.condition, &Label::none(), &Label::none());
+        Quantity::try_from(recorded.len()).is_ok_and(|count| count > unit.condition.of(self.cell(&unit.stock_key)))
     }
 
     /// Checks that units that come in say what their item asks for, and gives lots without a date the item's shelf life.
