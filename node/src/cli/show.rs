@@ -51,6 +51,11 @@ fn level_json(level: &StockLevel) -> Value {
         "shipped_total": level.shipped_total,
         "customer_returned_total": level.customer_returned_total,
         "disposed_total": level.disposed_total,
+        "in_receiving": level.in_receiving,
+        "sold_ahead": level.sold_ahead,
+        "in_disposition": level.in_disposition,
+        "transferred_in_total": level.transferred_in_total,
+        "converted_total": level.converted_total,
     })
 }
 
