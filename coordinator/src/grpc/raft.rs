@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Context;
 use crate::driver::{Control, Handle};
 use crate::replica::Replica;
-use crate::replica::members::NotAdmitted;
+use crate::replica::members::{NotAdmitted, in_order};
 use crate::storage::log::DiskLog;
 use crate::storage::snapshots::{Place, Snapshots};
 
@@ -204,7 +204,8 @@ async fn receive(
     let group = handle.identity().group;
     let finished = tokio::task::spawn_blocking(move || partial.finish_received(place, group)).await;
     let manifest = finished.map_err(lost)?.map_err(fault)?;
-    if manifest.metadata() != *metadata {
+    let conf = |of: &raft::eraftpb::SnapshotMetadata| in_order(of.get_conf_state().clone());
+    if conf(&manifest.metadata()) != conf(metadata) {
         return Err(broken("its members are not those that were announced"));
     }
     handle.tell(Control::SnapshotReceived(Box::new(message))).await;

@@ -377,6 +377,15 @@ impl Members {
     }
 }
 
+/// The members in ascending order: Raft names them in any, and replicas must write the same bytes.
+#[must_use]
+pub fn in_order(mut conf: ConfState) -> ConfState {
+    for ids in [&mut conf.voters, &mut conf.learners, &mut conf.voters_outgoing, &mut conf.learners_next] {
+        ids.sort_unstable();
+    }
+    conf
+}
+
 pub(super) fn sorted(ids: &[u64]) -> Vec<u64> {
     let mut ids = ids.to_vec();
     ids.sort_unstable();

@@ -29,7 +29,7 @@ use raft::{Config, ProgressState, RawNode, ReadOnlyOption, SnapshotStatus, State
 pub use admission::Malformed;
 pub use turn::{Committed, Effect, Turn};
 
-use members::{Change, ChangeError, Directory, MalformedRecord, Members, StoreId};
+use members::{Change, ChangeError, Directory, MalformedRecord, Members, StoreId, in_order};
 
 use proposals::Proposals;
 use reads::Reads;
@@ -209,7 +209,7 @@ impl<L: Storage> Replica<L> {
     /// When the settings contradict themselves, the log can't be read, or the id joined on another disk.
     pub fn new(settings: &Settings, log: L) -> Result<Self, ReplicaFault> {
         let node = RawNode::new(&settings.raft(), log, &log_bridge::logger(settings.id))?;
-        let conf = node.raft.prs().conf().to_conf_state();
+        let conf = in_order(node.raft.prs().conf().to_conf_state());
         let members = Members { conf, directory: settings.directory.clone() };
         // Bound to another disk before this start: it would vote twice.
         members.admit(settings.id, &settings.store)?;

@@ -14,7 +14,7 @@ use raft::eraftpb::{
 use raft::{LightReady, Ready, Storage};
 use stockmesh_proto::raft::v1::MemberChange;
 
-use super::members::{Directory, sorted};
+use super::members::{Directory, in_order, sorted};
 use super::{Members, Replica, ReplicaFault};
 
 /// An entry that a quorum has.
@@ -196,7 +196,7 @@ impl<'a, L: Storage> Turn<'a, L> {
     fn install(&mut self, snapshot: &raft::eraftpb::Snapshot) -> Result<(), ReplicaFault> {
         let metadata = snapshot.get_metadata().clone();
         self.replica.applied = (metadata.index, metadata.term);
-        self.replica.members.conf = metadata.get_conf_state().clone();
+        self.replica.members.conf = in_order(metadata.get_conf_state().clone());
         // A replica of the first release sends none: then what is known here stays.
         if !snapshot.data.is_empty() {
             let change = MemberChange::decode(&snapshot.data[..])
@@ -253,7 +253,7 @@ impl<'a, L: Storage> Turn<'a, L> {
             let term = raft.term;
             raft.become_follower(term, raft::INVALID_ID);
         }
-        self.replica.members.conf = self.replica.node.apply_conf_change(change)?;
+        self.replica.members.conf = in_order(self.replica.node.apply_conf_change(change)?);
         self.replica.members.took(records)?;
         self.check_own_disk()
     }
@@ -270,7 +270,7 @@ impl<'a, L: Storage> Turn<'a, L> {
                 single.set_change_type(kind);
                 let mut one = ConfChangeV2::default();
                 one.mut_changes().push(single);
-                self.replica.members.conf = self.replica.node.apply_conf_change(&one)?;
+                self.replica.members.conf = in_order(self.replica.node.apply_conf_change(&one)?);
             }
             return Ok(());
         }

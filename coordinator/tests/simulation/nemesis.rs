@@ -118,9 +118,11 @@ fn wipe(world: &mut World, one: u64) {
         let replica = world.nodes[id].replica.as_ref();
         replica.is_some_and(|replica| replica.members().directory.get(one).is_some_and(|record| record.store.is_some()))
     };
-    let lost = world.nodes.values().any(|node| {
-        node.stopped && world.nodes[&leader].replica.as_ref().is_some_and(|replica| replica.members().contains(node.id))
-    });
+    let member = |id: u64| {
+        let replica = world.nodes[&leader].replica.as_ref();
+        replica.is_some_and(|replica| replica.members().contains(id))
+    };
+    let lost = world.nodes.values().any(|node| (node.stopped || node.impostor) && member(node.id));
     if lost || !bound(&leader) {
         return;
     }

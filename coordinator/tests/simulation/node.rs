@@ -11,7 +11,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 use stockmesh_coordinator::replica::clock::{ClockWatch, Reading, Verdict};
 use stockmesh_coordinator::replica::hashes::{Digest, Divergence, HashWatch};
-use stockmesh_coordinator::replica::members::{Change, Directory, StoreId};
+use stockmesh_coordinator::replica::members::{Change, Directory, StoreId, in_order};
 use stockmesh_coordinator::replica::{Committed, Effect, Replica, Settings};
 use stockmesh_coordinator_core::decide::{self, OrderDecision, Overlay};
 use stockmesh_coordinator_core::{Answer, State};
@@ -385,7 +385,8 @@ impl Node {
             Effect::Send(messages) => worked.messages.extend(messages),
             Effect::Install(metadata) => {
                 let stored = self.disk.stored((metadata.index, metadata.term)).expect("stored before it was stepped");
-                assert_eq!(stored.metadata, metadata);
+                let conf = |of: &SnapshotMetadata| in_order(of.get_conf_state().clone());
+                assert_eq!(conf(&stored.metadata), conf(&metadata));
                 let state = State::restore(stored.chunks.iter().cloned()).unwrap();
                 assert!(state.applied_index() >= self.state.applied_index(), "a snapshot must not take the state back");
                 self.state = state;
