@@ -204,9 +204,9 @@ async fn receive(
     let group = handle.identity().group;
     let finished = tokio::task::spawn_blocking(move || partial.finish_received(place, group)).await;
     let manifest = finished.map_err(lost)?.map_err(fault)?;
-    let conf = |of: &raft::eraftpb::SnapshotMetadata| in_order(of.get_conf_state().clone());
-    if conf(&manifest.metadata()) != conf(metadata) {
-        return Err(broken("its members are not those that were announced"));
+    let stands = |of: &raft::eraftpb::SnapshotMetadata| (of.index, of.term, in_order(of.get_conf_state().clone()));
+    if stands(&manifest.metadata()) != stands(metadata) {
+        return Err(broken("its place or its members are not those that were announced"));
     }
     handle.tell(Control::SnapshotReceived(Box::new(message))).await;
     Ok(SendSnapshotResponse {})

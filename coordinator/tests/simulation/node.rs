@@ -385,8 +385,8 @@ impl Node {
             Effect::Send(messages) => worked.messages.extend(messages),
             Effect::Install(metadata) => {
                 let stored = self.disk.stored((metadata.index, metadata.term)).expect("stored before it was stepped");
-                let conf = |of: &SnapshotMetadata| in_order(of.get_conf_state().clone());
-                assert_eq!(conf(&stored.metadata), conf(&metadata));
+                let stands = |of: &SnapshotMetadata| (of.index, of.term, in_order(of.get_conf_state().clone()));
+                assert_eq!(stands(&stored.metadata), stands(&metadata));
                 let state = State::restore(stored.chunks.iter().cloned()).unwrap();
                 assert!(state.applied_index() >= self.state.applied_index(), "a snapshot must not take the state back");
                 self.state = state;
