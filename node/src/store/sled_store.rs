@@ -10,11 +10,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::{Batch, MAX_VALUE_BYTES, Store, StoreError};
 
 /// Page cache of one store; its real use is a multiple of it.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How long another holder of the store has to go: a process that ends, or an engine thread that is not quite done.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// A sled store in a folder. A clone is another handle on the same store.
 #[derive(Clone, Debug)]
@@ -33,7 +38,7 @@ impl SledStore {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         std::fs::create_dir_all(dir).map_err(StoreError::file(dir))?;
         remove_unfinished_snapshots(dir)?;
-        let db = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).open()?;
+        let db = open_when_free(dir)?;
         let data_path = dir.join("db");
         let data = Arc::new(File::open(&data_path).map_err(StoreError::file(&data_path))?);
         let store = Self { db, data, data_path };
@@ -99,5 +104,20 @@ impl Store for SledStore {
     fn sync(&self) -> Result<(), StoreError> {
         self.db.flush()?;
         self.data.sync_data().map_err(StoreError::file(&self.data_path))
+    }
+}
+
+/// Opens the engine, once whoever held it before has let it go.
+fn open_when_free(dir: &Path) -> Result<sled::Db, StoreError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        match config.open() {
+            // The engine tells a lock that is held in words only.
+            Err(sled::Error::Io(error)) if error.to_string().contains("lock") && Instant::now() < deadline => {
+                std::thread::sleep(LOCK_RETRY);
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
